@@ -1,0 +1,66 @@
+# One folder of src/ is one static library `cohort_<folder>`; tests link just the folders they need,
+# and the shipped library is made from the objects of all runtime folders.
+
+set(COHORT_COMPILE_OPTIONS -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow)
+if(COHORT_WERROR)
+  list(APPEND COHORT_COMPILE_OPTIONS -Werror)
+endif()
+# Results must not depend on the compiler's mood: a product and a sum stay two roundings unless the
+# source says otherwise.
+list(APPEND COHORT_COMPILE_OPTIONS -ffp-contract=off)
+
+set(COHORT_SANITIZE_OPTIONS "")
+if(COHORT_SANITIZE STREQUAL "address")
+  set(COHORT_SANITIZE_OPTIONS -fsanitize=address,undefined -fno-sanitize=null,vptr,object-size
+    -fno-sanitize-recover=all)
+elseif(COHORT_SANITIZE STREQUAL "thread")
+  set(COHORT_SANITIZE_OPTIONS -fsanitize=thread)
+elseif(NOT COHORT_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "COHORT_SANITIZE must be empty, address or thread, not '${COHORT_SANITIZE}'")
+endif()
+add_compile_options(${COHORT_SANITIZE_OPTIONS})
+add_link_options(${COHORT_SANITIZE_OPTIONS})
+
+function(cohort_configure_target target)
+  target_compile_options(${target} PRIVATE ${COHORT_COMPILE_OPTIONS})
+  if(COHORT_ASSERTIONS)
+    target_compile_definitions(${target} PRIVATE COHORT_ASSERTIONS=1)
+  endif()
+  if(COHORT_SANITIZE STREQUAL "thread")
+    target_compile_definitions(${target} PRIVATE COHORT_THREAD_SANITIZER=1)
+  endif()
+endfunction()
+
+# cohort_module(<folder> SOURCES a.cpp ... [DEPENDS folder ...] [LIBRARIES target ...])
+function(cohort_module name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  add_library(cohort_${name} STATIC ${ARG_SOURCES})
+  cohort_configure_target(cohort_${name})
+  target_include_directories(cohort_${name} PUBLIC
+    ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+  list(TRANSFORM ARG_DEPENDS PREPEND cohort_)
+  target_link_libraries(cohort_${name} PUBLIC ${ARG_DEPENDS} ${ARG_LIBRARIES})
+endfunction()
+
+# cohort_test(<folder> SOURCES a_test.cpp ... [DEPENDS folder ...] [LIBRARIES target ...]
+#             [PROCESSORS n] [TIMEOUT seconds])
+# One binary `<folder>_tests`; each of its cases is a ctest entry labelled with the folder's name.
+function(cohort_test name)
+  cmake_parse_arguments(ARG "" "PROCESSORS;TIMEOUT" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  add_executable(${name}_tests ${ARG_SOURCES})
+  cohort_configure_target(${name}_tests)
+  list(TRANSFORM ARG_DEPENDS PREPEND cohort_)
+  target_link_libraries(${name}_tests PRIVATE ${ARG_DEPENDS} ${ARG_LIBRARIES}
+    GTest::gtest GTest::gmock GTest::gtest_main)
+  target_include_directories(${name}_tests PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${name}_tests PRIVATE
+    COHORT_TEST_DATA="${PROJECT_SOURCE_DIR}/tests" COHORT_BUILD_DIR="${CMAKE_BINARY_DIR}")
+  if(NOT ARG_PROCESSORS)
+    set(ARG_PROCESSORS 1)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  gtest_discover_tests(${name}_tests DISCOVERY_TIMEOUT 60 TEST_PREFIX "${name}."
+    PROPERTIES LABELS ${name} TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${ARG_PROCESSORS})
+endfunction()

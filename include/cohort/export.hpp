@@ -1,0 +1,3 @@
+#pragma once
+
+#define COHORT_EXPORT __attribute__((visibility("default")))
