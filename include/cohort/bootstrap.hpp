@@ -1,0 +1,50 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <cohort/export.hpp>
+#include <cohort/ids.hpp>
+
+namespace cohort {
+
+/// How ranks find each other: one all-gather of bytes, used only while joining.
+///
+/// Implemented by cohort's launcher, by ranks as threads, and by whoever already has a control plane.
+class COHORT_EXPORT Bootstrap {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+
+  virtual ~Bootstrap() = default;
+
+  virtual WorldRank rank() const noexcept = 0;
+  virtual std::uint32_t world_size() const noexcept = 0;
+
+  /// Every rank's bytes, indexed by world rank.
+  /// Collective over all ranks; sizes may differ.
+  /// Throws: Error{timeout} naming a missing rank, Error{peer_failed} if one is known dead.
+  virtual std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine,
+                                                         TimePoint deadline) = 0;
+
+  /// The launcher's bootstrap if this process was started by `cohort run` (or by a command's
+  /// `--ranks`), else a world of this one rank. Local.
+  /// Throws: Error{usage} naming the environment variable that contradicts another.
+  static std::unique_ptr<Bootstrap> from_environment();
+
+  /// A world of one rank. Local.
+  static std::unique_ptr<Bootstrap> solo();
+};
+
+/// Runs `rank_count` ranks as threads of this process and returns when all have ended.
+///
+/// `body` gets each rank's bootstrap. The first exception a rank ends with is rethrown, after all
+/// threads have ended; exceptions that only repeat another rank's fault come second to it. Local.
+COHORT_EXPORT void run_ranks_as_threads(
+    std::uint32_t rank_count, const std::function<void(std::unique_ptr<Bootstrap>)>& body);
+
+}  // namespace cohort

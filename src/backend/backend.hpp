@@ -1,0 +1,45 @@
+#pragma once
+
+// The memory half of a backend: one arena per rank, mapped by all ranks. What moves and reduces
+// data over it is a `collectives::Executor`. A backend is good when tests/contract passes over it.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <cohort/ids.hpp>
+
+namespace cohort {
+
+/// This rank's arena and its view of every peer's arena.
+class Arena {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  virtual ~Arena() = default;
+
+  /// Bytes of every rank's arena, the same on all.
+  virtual std::size_t bytes() const noexcept = 0;
+  /// Bytes of memory the system really holds for this rank's arena.
+  virtual std::size_t measured_bytes() const = 0;
+  /// This rank's own arena: valid, zeroed and populated from construction on.
+  virtual std::byte* local() const noexcept = 0;
+  /// Maps every peer's arena. Collective over the domain; call after initialising what peers read.
+  virtual void map_peers(TimePoint deadline) = 0;
+  /// A rank's arena as seen from this one; valid after `map_peers`.
+  virtual std::byte* of(WorldRank rank) const noexcept = 0;
+};
+
+/// Allocates arenas of one kind of memory.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  /// Granule to which arenas are rounded.
+  virtual std::size_t granule_bytes() const noexcept = 0;
+  /// Reserves, maps and populates this rank's arena. Local.
+  /// Throws: Error{out_of_memory, system}.
+  virtual std::unique_ptr<Arena> allocate(std::size_t bytes) = 0;
+};
+
+}  // namespace cohort
