@@ -15,7 +15,8 @@ namespace cohort {
 
 /// How ranks find each other: one all-gather of bytes, used only while joining.
 ///
-/// Implemented by cohort's launcher, by ranks as threads, and by whoever already has a control plane.
+/// Implemented by cohort's launcher, by ranks as threads, and by whoever already has a control
+/// plane.
 class COHORT_EXPORT Bootstrap {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;

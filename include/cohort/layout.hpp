@@ -31,6 +31,9 @@ enum class GroupKind : std::uint8_t {
 
 inline constexpr std::size_t kGroupKindCount = 12;
 
+/// The largest world that a layout may describe; a bound on what a typing error can allocate.
+inline constexpr std::uint32_t kWorldSizeMax = 65536;
+
 /// All kinds, in the order of the enumeration.
 COHORT_EXPORT std::span<const GroupKind> all_group_kinds() noexcept;
 
@@ -59,13 +62,16 @@ struct LayoutSizes {
 /// Sizes and rank order follow SGLang: with r the rank within its block of tp ranks,
 ///   attn_tp = tp / attn_dp / attn_cp, moe_tp = tp / ep / moe_dp, world = tp * pp,
 ///   attn_tp_rank = r % attn_tp, attn_cp_rank = (r / attn_tp) % attn_cp,
-///   attn_dp_rank = r / (attn_tp * attn_cp).
-/// Local; no I/O. Value type.
+///   attn_dp_rank = r / (attn_tp * attn_cp),
+///   moe_tp_rank = r % moe_tp, moe_ep_rank = (r / moe_tp) % ep, moe_dp_rank = r / (moe_tp * ep).
+/// A rank that is not of the world is in no group. Local; no I/O. Value type.
 class COHORT_EXPORT Layout {
  public:
-  /// Throws: Error{usage} naming the two flags whose quotient is not whole, or the zero size.
+  /// Throws: Error{usage} naming the two flags whose quotient is not whole, or the zero size, or
+  /// the sizes that make more than kWorldSizeMax ranks.
   explicit Layout(const LayoutSizes& sizes);
 
+  /// The sizes given, with `ranks_per_host` resolved: 0 has become the world size.
   const LayoutSizes& sizes() const noexcept { return sizes_; }
   std::uint32_t world_size() const noexcept { return sizes_.tp * sizes_.pp; }
   std::uint32_t attn_tp() const noexcept { return sizes_.tp / sizes_.attn_dp / sizes_.attn_cp; }
@@ -79,7 +85,8 @@ class COHORT_EXPORT Layout {
   /// by their first rank and, but for `leaders`, cover each rank exactly once.
   std::span<const std::vector<WorldRank>> groups(GroupKind kind) const noexcept;
 
-  /// Index into `groups(kind)` of the group that holds `rank`; nothing for a rank that is no leader.
+  /// Index into `groups(kind)` of the group that holds `rank`; nothing for a rank that is no
+  /// leader.
   std::optional<std::uint32_t> group_index(GroupKind kind, WorldRank rank) const noexcept;
 
   /// The ranks of the group of `kind` that holds `rank`; empty for a rank that is no leader.

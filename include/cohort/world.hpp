@@ -16,7 +16,8 @@ namespace host {
 class Domain;
 }
 
-/// Times of every wait. `scale` multiplies all of them, for profilers, sanitizers and slow machines.
+/// Times of every wait. `scale` multiplies all of them, for profilers, sanitizers and slow
+/// machines.
 struct WaitLimits {
   std::chrono::milliseconds setup{30'000};   ///< join, commit, close
   std::chrono::milliseconds steady{10'000};  ///< a wait inside a collective or `take`

@@ -1,0 +1,13 @@
+#pragma once
+
+// Everything of cohort's public interface.
+
+#include <cohort/bootstrap.hpp>
+#include <cohort/dtype.hpp>
+#include <cohort/error.hpp>
+#include <cohort/ids.hpp>
+#include <cohort/layout.hpp>
+#include <cohort/plan.hpp>
+#include <cohort/session.hpp>
+#include <cohort/verdict.hpp>
+#include <cohort/world.hpp>

@@ -1,0 +1,184 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <cohort/dtype.hpp>
+#include <cohort/export.hpp>
+#include <cohort/ids.hpp>
+#include <cohort/layout.hpp>
+#include <cohort/plan.hpp>
+#include <cohort/verdict.hpp>
+#include <cohort/world.hpp>
+
+namespace cohort {
+
+/// Elements to read. Any memory; inside the arena the call copies nothing.
+struct ConstTensor {
+  const void* data = nullptr;
+  std::size_t elements = 0;
+  DType dtype = DType::f32;
+};
+
+/// Elements to write, or to update in place.
+struct Tensor {
+  void* data = nullptr;
+  std::size_t elements = 0;
+  DType dtype = DType::f32;
+  operator ConstTensor() const noexcept { return {data, elements, dtype}; }
+};
+
+/// One entry of a slot's ring, taken by this rank and its twins on all ranks. A handle: cheap to
+/// copy, owns nothing.
+class COHORT_EXPORT Buffer {
+ public:
+  Buffer() = default;
+  SlotId slot() const noexcept { return slot_; }
+  std::uint32_t entry() const noexcept { return entry_; }
+  DType dtype() const noexcept { return dtype_; }
+  std::size_t rows_max() const noexcept { return rows_max_; }
+  std::size_t row_elements() const noexcept { return row_elements_; }
+  void* data() const noexcept { return data_; }
+  template <typename T>
+  T* as() const noexcept {
+    return static_cast<T*>(data_);
+  }
+  /// Rows [first, first + count) as an operand. Local.
+  /// Throws: Error{usage} if the entry has fewer rows.
+  Tensor rows(std::size_t first, std::size_t count) const;
+  /// The first `count` elements, whatever the row width. Throws: Error{usage} past the entry's end.
+  Tensor elements(std::size_t count) const;
+
+ private:
+  friend class SessionState;
+  void* data_ = nullptr;
+  std::size_t rows_max_ = 0;
+  std::size_t row_elements_ = 0;
+  SlotId slot_;
+  std::uint32_t entry_ = 0;
+  DType dtype_ = DType::f32;
+};
+
+class SessionState;
+
+/// The instance of one group kind that this rank belongs to; collectives start here. A handle:
+/// cheap to copy, must not outlive its session.
+///
+/// Every collective: all members call it in the same order per lane with equal arguments. Headers
+/// are compared in every call; a difference ends the job with Error{mismatch} that shows both
+/// sides. A refusal found on one rank (slot not planned for this group, operand too large to stage)
+/// is Error{usage} on all members, and the session lives on. Throws, all of them: Error{mismatch,
+/// usage, strict_miss, timeout, peer_failed}.
+class COHORT_EXPORT Group {
+ public:
+  GroupKind kind() const noexcept { return kind_; }
+  std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(ranks_.size()); }
+  GroupRank rank() const noexcept { return rank_; }
+  std::span<const WorldRank> ranks() const noexcept { return ranks_; }
+  /// World rank of a member. Throws: Error{usage} past the group's size.
+  WorldRank to_world(GroupRank rank) const;
+
+  /// Reduces element-wise; the same bits on every rank: f32 sums in group-rank order, rounded once.
+  /// Collective. In place when both operands are the same memory.
+  /// Cost: 2 (P - 1) / P operands read from peers, two waits; one wait on path host_inline.
+  Verdict all_reduce(Tensor operand, ReduceOp op, Lane lane = {}) const;
+  Verdict all_reduce(ConstTensor input, Tensor output, ReduceOp op, Lane lane = {}) const;
+
+  /// `output` = every member's `input` in group-rank order; output.elements = size *
+  /// input.elements. Collective. In place when `input` is this rank's part of `output`. Cost: P - 1
+  /// operands read from peers, one wait.
+  Verdict all_gather(ConstTensor input, Tensor output, Lane lane = {}) const;
+
+  /// The same with `counts[i]` elements from member i; zeros are fine. `counts` equal on all ranks.
+  Verdict all_gatherv(ConstTensor input, Tensor output, std::span<const std::size_t> counts,
+                      Lane lane = {}) const;
+
+  /// Reduces and leaves part i on member i; input.elements = size * output.elements.
+  /// Collective. In place when `output` is this rank's part of `input`.
+  /// Cost: P - 1 parts read from peers, one wait.
+  Verdict reduce_scatter(ConstTensor input, Tensor output, ReduceOp op, Lane lane = {}) const;
+
+  /// The same with `counts[i]` elements for member i; zeros are fine.
+  Verdict reduce_scatterv(ConstTensor input, Tensor output, std::span<const std::size_t> counts,
+                          ReduceOp op, Lane lane = {}) const;
+
+  /// Copies the root's operand to every member. Collective. Cost: one operand read, one wait.
+  Verdict broadcast(Tensor operand, GroupRank root, Lane lane = {}) const;
+
+  /// Returns once every member has called it. Collective.
+  Verdict barrier(Lane lane = {}) const;
+
+ private:
+  friend class SessionState;
+  SessionState* state_ = nullptr;
+  std::span<const WorldRank> ranks_;
+  GroupRank rank_;
+  GroupKind kind_ = GroupKind::world;
+};
+
+/// Calls and bytes of one (group instance, operation, path, reason), as this rank saw them.
+struct LedgerRow {
+  GroupKind group = GroupKind::world;
+  std::vector<WorldRank> ranks;
+  Op op = Op::barrier;
+  Path path = Path::local;
+  Reason reason = Reason::ok;
+  std::uint64_t calls = 0;
+  std::uint64_t bytes = 0;         ///< operand bytes passed in, before staging
+  std::uint64_t copied_bytes = 0;  ///< copied into staging
+  double transfer_s = 0;           ///< moving and reducing
+  double wait_s = 0;               ///< waiting for peers to arrive
+};
+
+/// A committed plan, sealed: nothing is allocated, registered or grown until `close`. Move-only.
+class COHORT_EXPORT Session {
+ public:
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  /// Without `close`: frees local memory only, says so once, and peers see this rank as failed.
+  ~Session();
+
+  /// This rank's instance of a group kind. Local.
+  /// Throws: Error{usage} if no slot of the plan names the kind, or the rank is in none
+  /// (`leaders`).
+  Group group(GroupKind kind) const;
+
+  /// The next entry of a slot's ring; waits until every member of its last use has finished with
+  /// it, before the caller may write. SPMD: all ranks take entries of a slot equally often.
+  /// Throws: Error{timeout, peer_failed}.
+  Buffer take(SlotId slot);
+
+  /// Which path a call would take and why; equal on all ranks. Local, never blocks.
+  PathChoice explain(GroupKind group, Op op, DType dtype, std::size_t bytes) const;
+
+  const Plan& plan() const noexcept;
+  std::uint32_t generation() const noexcept;
+  /// Registrations, allocations or mappings since commit: always 0.
+  std::uint64_t registrations_since_commit() const noexcept;
+  /// Bytes the system holds for this rank: arena, and control segment on its creator. Local.
+  std::size_t measured_bytes() const;
+  std::vector<LedgerRow> ledger() const;
+
+  /// Ends the session on all ranks in order; of a poisoned session it is local.
+  /// Collective over all ranks. Throws: Error{timeout, peer_failed}.
+  void close();
+  void close(std::chrono::milliseconds limit);
+
+ private:
+  friend Session commit(World& world, const Plan& plan);
+  explicit Session(std::unique_ptr<SessionState> state);
+  std::unique_ptr<SessionState> state_;
+};
+
+/// Agrees on the plan, allocates and maps the arena, proves every slot: all ranks or none.
+/// Collective over all ranks; `world` must outlive the session.
+/// Throws: Error{mismatch} with the first differing entry and who has what, Error{out_of_memory,
+/// system} of the failing rank on every rank, Error{timeout, peer_failed}, Error{usage} if the
+/// layout's world size is not the world's.
+COHORT_EXPORT Session commit(World& world, const Plan& plan);
+
+}  // namespace cohort

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <iosfwd>
+#include <string_view>
+
+#include <cohort/export.hpp>
+
+namespace cohort {
+
+/// What a collective does.
+enum class Op : std::uint8_t {
+  all_reduce,
+  all_gather,
+  all_gatherv,
+  reduce_scatter,
+  reduce_scatterv,
+  broadcast,
+  barrier,
+};
+inline constexpr std::size_t kOpCount = 7;
+
+/// How elements are combined. Sums run in group-rank order; min and max propagate NaN and order
+/// -0 before +0; integers wrap.
+enum class ReduceOp : std::uint8_t { sum, min, max };
+
+/// Which way a call took.
+enum class Path : std::uint8_t {
+  local,        ///< a group of one rank: nothing to exchange
+  host_inline,  ///< the operand travelled with the header
+  host_direct,  ///< peers read the operand where it lies in the arena
+  host_staged,  ///< every rank copied its operand into the staging ring first
+};
+inline constexpr std::size_t kPathCount = 4;
+
+/// Why a call took its path.
+enum class Reason : std::uint8_t {
+  ok,                   ///< the path that the agreed table promises
+  group_size_one,       ///< the group has one rank
+  disabled,             ///< symmetric memory is switched off in the plan
+  operand_not_in_heap,  ///< this rank's operand lies outside the arena and was staged
+};
+inline constexpr std::size_t kReasonCount = 4;
+
+/// Path and reason, equal on all ranks of the group.
+struct PathChoice {
+  Path path = Path::local;
+  Reason reason = Reason::ok;
+  friend bool operator==(const PathChoice&, const PathChoice&) = default;
+};
+
+/// Which path one call took on this rank, why, and how many bytes it had to copy into staging.
+struct [[nodiscard]] Verdict {
+  Path path = Path::local;
+  Reason reason = Reason::ok;
+  std::size_t copied_bytes = 0;
+  friend bool operator==(const Verdict&, const Verdict&) = default;
+};
+
+COHORT_EXPORT std::string_view to_string(Op op) noexcept;
+COHORT_EXPORT std::string_view to_string(ReduceOp op) noexcept;
+COHORT_EXPORT std::string_view to_string(Path path) noexcept;
+COHORT_EXPORT std::string_view to_string(Reason reason) noexcept;
+/// The reason as a sentence for people, with what to do about it.
+COHORT_EXPORT std::string_view explain(Reason reason) noexcept;
+COHORT_EXPORT std::ostream& operator<<(std::ostream& stream, const Verdict& verdict);
+
+}  // namespace cohort
