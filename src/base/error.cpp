@@ -1,5 +1,6 @@
-#include <cohort/error.hpp>
 #include <utility>
+
+#include <cohort/error.hpp>
 
 namespace cohort {
 
