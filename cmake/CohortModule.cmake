@@ -36,17 +36,25 @@ function(cohort_module name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
   add_library(cohort_${name} STATIC ${ARG_SOURCES})
   cohort_configure_target(cohort_${name})
-  target_include_directories(cohort_${name} PUBLIC
-    ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+  target_include_directories(cohort_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include
+    ${PROJECT_BINARY_DIR}/include ${PROJECT_SOURCE_DIR}/src)
   list(TRANSFORM ARG_DEPENDS PREPEND cohort_)
   target_link_libraries(cohort_${name} PUBLIC ${ARG_DEPENDS} ${ARG_LIBRARIES})
+  set_target_properties(cohort_${name} PROPERTIES COHORT_THIRD_PARTY "${ARG_LIBRARIES}")
 endfunction()
 
 # cohort_test(<folder> SOURCES a_test.cpp ... [DEPENDS folder ...] [LIBRARIES target ...]
-#             [PROCESSORS n] [TIMEOUT seconds])
+#             [PROCESSORS n] [TIMEOUT seconds]
+#             [RELEASE_ONLY | RELEASE_ONLY_CASES pattern ...] [NEEDS_COMMAND])
 # One binary `<folder>_tests`; each of its cases is a ctest entry labelled with the folder's name.
+# RELEASE_ONLY leaves the binary out of sanitizer builds, RELEASE_ONLY_CASES only the cases that
+# match a GoogleTest filter pattern. NEEDS_COMMAND: the cases run ${COHORT_BUILD_DIR}/cohort.
 function(cohort_test name)
-  cmake_parse_arguments(ARG "" "PROCESSORS;TIMEOUT" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "RELEASE_ONLY;NEEDS_COMMAND" "PROCESSORS;TIMEOUT"
+    "SOURCES;DEPENDS;LIBRARIES;RELEASE_ONLY_CASES" ${ARGN})
+  if(ARG_RELEASE_ONLY AND COHORT_SANITIZE)
+    return()
+  endif()
   add_executable(${name}_tests ${ARG_SOURCES})
   cohort_configure_target(${name}_tests)
   list(TRANSFORM ARG_DEPENDS PREPEND cohort_)
@@ -55,12 +63,26 @@ function(cohort_test name)
   target_include_directories(${name}_tests PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name}_tests PRIVATE
     COHORT_TEST_DATA="${PROJECT_SOURCE_DIR}/tests" COHORT_BUILD_DIR="${CMAKE_BINARY_DIR}")
+  if(ARG_NEEDS_COMMAND)
+    add_dependencies(${name}_tests cohort_command)
+  endif()
   if(NOT ARG_PROCESSORS)
     set(ARG_PROCESSORS 1)
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
-  gtest_discover_tests(${name}_tests DISCOVERY_TIMEOUT 60 TEST_PREFIX "${name}."
-    PROPERTIES LABELS ${name} TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${ARG_PROCESSORS})
+  set(filter "")
+  set(environment "")
+  if(COHORT_SANITIZE)
+    # Instrumented code is several times slower: the product's deadlines and the tests' stretch.
+    math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 5")
+    set(environment ENVIRONMENT COHORT_DEADLINE_SCALE=10)
+    if(ARG_RELEASE_ONLY_CASES)
+      list(JOIN ARG_RELEASE_ONLY_CASES ":" patterns)
+      set(filter TEST_FILTER "-${patterns}")
+    endif()
+  endif()
+  gtest_discover_tests(${name}_tests DISCOVERY_TIMEOUT 60 TEST_PREFIX "${name}." ${filter}
+    PROPERTIES LABELS ${name} TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${ARG_PROCESSORS} ${environment})
 endfunction()

@@ -1,0 +1,44 @@
+# cohort::cohort, the shipped library: one shared object made from the objects of the runtime
+# folders. Model and engine stay out of it, they drag in what a user of the runtime does not need.
+
+set(runtime_folders base topology rendezvous backend heap collectives session layer)
+
+add_library(cohort SHARED)
+if(COHORT_SANITIZE)
+  # The tests link the folders; linking the same objects once more would only cost time.
+  set_target_properties(cohort PROPERTIES EXCLUDE_FROM_ALL ON)
+endif()
+add_library(cohort::cohort ALIAS cohort)
+foreach(folder IN LISTS runtime_folders)
+  if(TARGET cohort_${folder})
+    target_sources(cohort PRIVATE $<TARGET_OBJECTS:cohort_${folder}>)
+    get_target_property(libraries cohort_${folder} COHORT_THIRD_PARTY)
+    target_link_libraries(cohort PRIVATE ${libraries})
+  endif()
+endforeach()
+target_link_libraries(cohort PRIVATE Threads::Threads)
+target_include_directories(cohort PUBLIC
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+  $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_compile_features(cohort PUBLIC cxx_std_20)
+# Until 1.0 every minor version may change the interface, so it stands in the soname.
+set_target_properties(cohort PROPERTIES
+  LINKER_LANGUAGE CXX
+  VERSION ${PROJECT_VERSION}
+  SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+
+include(CMakePackageConfigHelpers)
+set(package_directory ${CMAKE_INSTALL_LIBDIR}/cmake/cohort)
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/cohortConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/cohortConfig.cmake INSTALL_DESTINATION ${package_directory})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/cohortConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(TARGETS cohort EXPORT cohortTargets COMPONENT library)
+install(EXPORT cohortTargets NAMESPACE cohort:: DESTINATION ${package_directory}
+  COMPONENT library)
+install(FILES ${PROJECT_BINARY_DIR}/cohortConfig.cmake
+  ${PROJECT_BINARY_DIR}/cohortConfigVersion.cmake DESTINATION ${package_directory}
+  COMPONENT library)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/cohort ${PROJECT_BINARY_DIR}/include/cohort
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library FILES_MATCHING PATTERN "*.hpp")
