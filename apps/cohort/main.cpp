@@ -1,6 +1,7 @@
-#include <cstdio>
+#include <iostream>
 
-int main() {
-  std::puts("cohort");
-  return 0;
+#include "command_line.hpp"
+
+int main(int argument_count, char** arguments) {
+  return cohort::run_command_line(argument_count, arguments, std::cout, std::cerr);
 }

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cohort/version.hpp>
+
 namespace cohort {
 
 namespace {

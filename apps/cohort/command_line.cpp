@@ -1,0 +1,128 @@
+#include "command_line.hpp"
+
+#include <algorithm>
+#include <new>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <cohort/error.hpp>
+#include <cohort/version.hpp>
+
+#include "error_output.hpp"
+#include "groups.hpp"
+#include "nearest.hpp"
+
+namespace cohort {
+
+namespace {
+
+constexpr const char* kDescription =
+    "cohort " COHORT_VERSION ": symmetric memory and collectives for models served over many ranks";
+
+constexpr const char* kTryNext = R"(Try next:
+  cohort groups --tp 4 --attn-dp 2 --attn-cp 2    which ranks work together, and for what
+  cohort COMMAND --help                           the flags of one command, with examples
+)";
+
+/// Every subcommand, in the order of the help text.
+void add_commands(CLI::App& app, std::ostream& output) {
+  add_groups_command(app, output);
+}
+
+bool wants_json(int argument_count, const char* const* arguments) {
+  for (int i = 1; i < argument_count; ++i) {
+    const std::string_view argument = arguments[i];
+    if (argument == "--") return false;
+    if (argument == "--json") return true;
+  }
+  return false;
+}
+
+std::vector<std::string> flags_of(const CLI::App& command) {
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+  }
+  return flags;
+}
+
+std::string with_nearest(std::string text, const std::string& word,
+                         const std::vector<std::string>& candidates) {
+  if (const auto best = nearest(word, candidates)) text += "; did you mean '" + *best + "'?";
+  return text;
+}
+
+/// What is wrong with the first argument that nothing took, or nothing if all were taken. CLI11's
+/// own message names neither the command nor a remedy.
+std::optional<std::string> describe_leftover(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  const CLI::App* command = chosen.empty() ? nullptr : chosen.front();
+  std::vector<std::string> left = app.remaining();
+  if (!left.empty()) {
+    const std::string word = left.front().substr(0, left.front().find('='));
+    if (word.starts_with("-")) {
+      if (command != nullptr) return "flag '" + word + "' must come after the command's name";
+      return with_nearest("unknown flag '" + word + "'", word, flags_of(app));
+    }
+    if (command != nullptr) return "unexpected argument '" + word + "' before the command's name";
+    std::vector<std::string> names;
+    for (const CLI::App* known : app.get_subcommands({})) names.push_back(known->get_name());
+    return with_nearest("unknown command '" + word + "'", word, names);
+  }
+  if (command == nullptr || (left = command->remaining()).empty()) return std::nullopt;
+  const std::string place = " for 'cohort " + command->get_name() + "'";
+  const std::string word = left.front().substr(0, left.front().find('='));
+  if (!word.starts_with("-")) return "unexpected argument '" + word + "'" + place;
+  return with_nearest("unknown flag '" + word + "'" + place, word, flags_of(*command));
+}
+
+void parse_and_run(CLI::App& app, int argument_count, const char* const* arguments,
+                   std::ostream& output, std::ostream& errors) {
+  try {
+    app.parse(argument_count, arguments);
+  } catch (const CLI::Success& request) {
+    app.exit(request, output, errors);
+    return;
+  } catch (const CLI::ParseError& error) {
+    std::string message = describe_leftover(app).value_or(error.what());
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    throw Error(ErrorCode::usage, message, std::nullopt, "arguments");
+  }
+  if (app.get_subcommands().empty()) output << app.help() << '\n' << kTryNext;
+}
+
+}  // namespace
+
+int run_command_line(int argument_count, const char* const* arguments, std::ostream& output,
+                     std::ostream& errors) {
+  const bool json = wants_json(argument_count, arguments);
+  const auto report = [&](const Error& error) {
+    print_error(error, json, json ? output : errors);
+    return error.exit_code();
+  };
+  try {
+    CLI::App app(kDescription, "cohort");
+    app.set_version_flag("--version", "cohort " COHORT_VERSION, "Print the version");
+    app.require_subcommand(0, 1);
+    add_commands(app, output);
+    parse_and_run(app, argument_count, arguments, output, errors);
+    output.flush();
+    if (!output) {
+      throw Error(ErrorCode::system, "cannot write to standard output", std::nullopt, "output");
+    }
+    return 0;
+  } catch (const Error& error) {
+    return report(error);
+  } catch (const std::bad_alloc&) {
+    return report(Error(ErrorCode::out_of_memory, "out of memory"));
+  } catch (const std::exception& error) {
+    return report(Error(ErrorCode::system, std::string("unexpected: ") + error.what()));
+  }
+}
+
+}  // namespace cohort

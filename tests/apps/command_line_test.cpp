@@ -1,0 +1,114 @@
+#include "command_line.hpp"
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <cohort/version.hpp>
+
+namespace cohort {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+struct Outcome {
+  int exit_code = 0;
+  std::string output;
+  std::string errors;
+};
+
+Outcome run(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "cohort");
+  std::ostringstream output;
+  std::ostringstream errors;
+  const int exit_code =
+      run_command_line(static_cast<int>(arguments.size()), arguments.data(), output, errors);
+  return {exit_code, output.str(), errors.str()};
+}
+
+void expect_usage_error(const Outcome& outcome, const std::string& message) {
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_EQ(outcome.output, "");
+  EXPECT_EQ(outcome.errors, "cohort: error: " + message + "\n");
+}
+
+TEST(CommandLine, AloneSaysWhatItIsAndWhatToTry) {
+  const Outcome outcome = run({});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.output, StartsWith("cohort " COHORT_VERSION ": symmetric memory"));
+  EXPECT_THAT(outcome.output, HasSubstr("groups"));
+  EXPECT_THAT(outcome.output, HasSubstr("Try next:\n  cohort "));
+  EXPECT_EQ(outcome.errors, "");
+}
+
+TEST(CommandLine, PrintsItsVersion) {
+  const Outcome outcome = run({"--version"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(outcome.output, "cohort " COHORT_VERSION "\n");
+}
+
+TEST(CommandLine, HelpGoesToTheOutput) {
+  EXPECT_THAT(run({"--help"}).output, HasSubstr("Usage: cohort"));
+  const Outcome outcome = run({"groups", "--help"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.output, HasSubstr("--attn-dp"));
+}
+
+TEST(CommandLine, RunsTheSubcommand) {
+  const Outcome outcome = run({"groups", "--tp", "2", "--json"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(nlohmann::json::parse(outcome.output).at("world"), 2);
+}
+
+TEST(CommandLine, UnknownCommandNamesTheNearest) {
+  expect_usage_error(run({"grups", "--tp", "2"}),
+                     "unknown command 'grups'; did you mean 'groups'?");
+  expect_usage_error(run({"frobnicate"}), "unknown command 'frobnicate'");
+}
+
+TEST(CommandLine, UnknownFlagNamesTheNearest) {
+  expect_usage_error(run({"groups", "--attn-d=2"}),
+                     "unknown flag '--attn-d' for 'cohort groups'; did you mean '--attn-dp'?");
+  expect_usage_error(run({"--versio"}), "unknown flag '--versio'; did you mean '--version'?");
+}
+
+TEST(CommandLine, MisplacedArgumentsAreRefused) {
+  expect_usage_error(run({"--tp", "2", "groups"}),
+                     "flag '--tp' must come after the command's name");
+  expect_usage_error(run({"groups", "four"}), "unexpected argument 'four' for 'cohort groups'");
+}
+
+TEST(CommandLine, AWrongValueIsAUsageError) {
+  const Outcome outcome = run({"groups", "--tp", "many"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.errors, StartsWith("cohort: error: --tp: 'many' is not"));
+  EXPECT_EQ(run({"groups", "--tp"}).exit_code, 2);
+}
+
+TEST(CommandLine, WithJsonAnErrorIsJsonOnTheOutput) {
+  for (const auto& arguments :
+       {std::vector<const char*>{"groups", "--json", "--tpp", "2"},
+        std::vector<const char*>{"groups", "--json", "--tp", "3", "--attn-dp", "2"}}) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.exit_code, 2);
+    EXPECT_EQ(outcome.errors, "");
+    EXPECT_EQ(nlohmann::json::parse(outcome.output).at("error").at("code"), "usage");
+  }
+}
+
+TEST(CommandLine, AnOutputThatCannotBeWrittenIsAnError) {
+  std::ostringstream output;
+  output.setstate(std::ios::badbit);
+  std::ostringstream errors;
+  const std::vector<const char*> arguments{"cohort", "groups"};
+  EXPECT_EQ(run_command_line(2, arguments.data(), output, errors), 1);
+  EXPECT_EQ(errors.str(), "cohort: error: cannot write to standard output\n");
+}
+
+}  // namespace
+}  // namespace cohort
