@@ -1,7 +1,7 @@
 # cohort::cohort, the shipped library: one shared object made from the objects of the runtime
 # folders. Model and engine stay out of it, they drag in what a user of the runtime does not need.
 
-set(runtime_folders base topology rendezvous backend heap collectives session layer)
+set(runtime_folders base topology rendezvous backend heap reduce collectives session layer)
 
 add_library(cohort SHARED)
 if(COHORT_SANITIZE)
