@@ -11,26 +11,13 @@
 #include <cohort/export.hpp>
 #include <cohort/ids.hpp>
 #include <cohort/layout.hpp>
+#include <cohort/ledger.hpp>
 #include <cohort/plan.hpp>
+#include <cohort/tensor.hpp>
 #include <cohort/verdict.hpp>
 #include <cohort/world.hpp>
 
 namespace cohort {
-
-/// Elements to read. Any memory; inside the arena the call copies nothing.
-struct ConstTensor {
-  const void* data = nullptr;
-  std::size_t elements = 0;
-  DType dtype = DType::f32;
-};
-
-/// Elements to write, or to update in place.
-struct Tensor {
-  void* data = nullptr;
-  std::size_t elements = 0;
-  DType dtype = DType::f32;
-  operator ConstTensor() const noexcept { return {data, elements, dtype}; }
-};
 
 /// One entry of a slot's ring, taken by this rank and its twins on all ranks. A handle: cheap to
 /// copy, owns nothing.
@@ -118,20 +105,6 @@ class COHORT_EXPORT Group {
   std::span<const WorldRank> ranks_;
   GroupRank rank_;
   GroupKind kind_ = GroupKind::world;
-};
-
-/// Calls and bytes of one (group instance, operation, path, reason), as this rank saw them.
-struct LedgerRow {
-  GroupKind group = GroupKind::world;
-  std::vector<WorldRank> ranks;
-  Op op = Op::barrier;
-  Path path = Path::local;
-  Reason reason = Reason::ok;
-  std::uint64_t calls = 0;
-  std::uint64_t bytes = 0;         ///< operand bytes passed in, before staging
-  std::uint64_t copied_bytes = 0;  ///< copied into staging
-  double transfer_s = 0;           ///< moving and reducing
-  double wait_s = 0;               ///< waiting for peers to arrive
 };
 
 /// A committed plan, sealed: nothing is allocated, registered or grown until `close`. Move-only.

@@ -27,6 +27,8 @@ class Arena {
   virtual std::byte* local() const noexcept = 0;
   /// Maps every peer's arena. Collective over the domain; call after initialising what peers read.
   virtual void map_peers(TimePoint deadline) = 0;
+  /// How often this arena has taken or mapped memory so far.
+  virtual std::uint64_t registrations() const noexcept = 0;
   /// A rank's arena as seen from this one; valid after `map_peers`.
   virtual std::byte* of(WorldRank rank) const noexcept = 0;
 };

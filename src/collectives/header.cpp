@@ -1,0 +1,107 @@
+#include "collectives/header.hpp"
+
+#define XXH_INLINE_ALL
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <numeric>
+
+#include <xxhash.h>
+
+namespace cohort::collectives {
+namespace {
+
+std::uint64_t counts_hash(const Call& call) noexcept {
+  if (!has_counts(call.op)) return 0;
+  return XXH3_64bits(call.counts.data(), call.counts.size_bytes());
+}
+
+/// Fields that an operation does not use must not make two equal calls look different.
+std::uint32_t agreed_root(const Call& call) noexcept {
+  return call.op == Op::broadcast ? call.root.index() : 0;
+}
+
+ReduceOp agreed_reduce_op(const Call& call) noexcept {
+  return is_reduction(call.op) ? call.reduce_op : ReduceOp::sum;
+}
+
+}  // namespace
+
+std::size_t agreed_bytes(const Call& call) noexcept {
+  const std::size_t element_bytes = bytes_of(call.dtype);
+  switch (call.op) {
+    case Op::all_reduce:
+    case Op::all_gather:
+    case Op::reduce_scatter: return call.input.elements * element_bytes;
+    case Op::broadcast: return call.output.elements * element_bytes;
+    case Op::all_gatherv:
+      return call.counts.empty()
+                 ? 0
+                 : *std::max_element(call.counts.begin(), call.counts.end()) * element_bytes;
+    case Op::reduce_scatterv:
+      return std::accumulate(call.counts.begin(), call.counts.end(), std::size_t{0}) *
+             element_bytes;
+    case Op::barrier: return 0;
+  }
+  return 0;
+}
+
+std::uint64_t call_hash(const ChannelIdentity& channel, const Call& call, Path path) noexcept {
+  const std::array<std::uint64_t, 6> words = {
+      std::uint64_t{channel.generation} << 32U | channel.lane.index(),
+      std::uint64_t{static_cast<std::uint8_t>(channel.kind)} << 32U | channel.instance,
+      std::uint64_t{static_cast<std::uint8_t>(call.op)} << 32U |
+          std::uint64_t{static_cast<std::uint8_t>(agreed_reduce_op(call))} << 24U |
+          std::uint64_t{static_cast<std::uint8_t>(call.dtype)} << 16U |
+          std::uint64_t{static_cast<std::uint8_t>(path)} << 8U,
+      agreed_root(call),
+      agreed_bytes(call),
+      counts_hash(call),
+  };
+  return XXH3_64bits(words.data(), sizeof(words));
+}
+
+CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place place) noexcept {
+  CallRecord record;
+  record.sequence = sequence;
+  record.bytes = agreed_bytes(call);
+  record.counts_hash = counts_hash(call);
+  record.place = place.word();
+  record.root = agreed_root(call);
+  record.op = call.op;
+  record.reduce_op = agreed_reduce_op(call);
+  record.dtype = call.dtype;
+  record.path = path;
+  return record;
+}
+
+std::string describe(const CallRecord& record) {
+  std::string text(to_string(record.op));
+  if (record.op == Op::barrier) return text;
+  text += "(";
+  if (is_reduction(record.op)) text += std::string(to_string(record.reduce_op)) + ", ";
+  if (record.op == Op::broadcast) text += "root " + std::to_string(record.root) + ", ";
+  text += std::string(to_string(record.dtype)) + ", " + std::to_string(record.bytes) + " bytes";
+  if (has_counts(record.op)) {
+    text += ", counts " + std::to_string(record.counts_hash % 1'000'000);
+  }
+  text += ", " + std::string(to_string(record.path));
+  const Place place = Place::from_word(record.place);
+  if (place.kind() == Place::Kind::heap) {
+    text += ", slot " + std::to_string(place.entry().slot) + " entry " +
+            std::to_string(place.entry().entry);
+  }
+  return text + ")";
+}
+
+std::string describe(GroupKind kind, std::span<const WorldRank> ranks) {
+  std::string text(to_string(kind));
+  text += " [";
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    if (i > 0) text += ", ";
+    text += std::to_string(ranks[i].index());
+  }
+  return text + "]";
+}
+
+}  // namespace cohort::collectives

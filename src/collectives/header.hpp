@@ -1,0 +1,105 @@
+#pragma once
+
+// What ranks tell each other in every call, and how it is compared: pure.
+//
+// Every member stores {sequence, hash, place}. Equal sequences with different hashes, or two
+// in-heap places that differ, are a mismatch. Beside it lies the call in plain words, read only to
+// print both sides.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include <cohort/error.hpp>
+#include <cohort/layout.hpp>
+
+#include "collectives/call.hpp"
+#include "heap/slot_rings.hpp"
+
+namespace cohort::collectives {
+
+/// Where a rank's operand lies, in one word.
+class Place {
+ public:
+  enum class Kind : std::uint8_t { none, heap, staged, refused };
+
+  constexpr Place() = default;
+  static constexpr Place in_heap(heap::EntryId entry) noexcept {
+    return Place{pack(Kind::heap, entry.slot, entry.entry)};
+  }
+  static constexpr Place in_staging() noexcept { return Place{pack(Kind::staged, 0, 0)}; }
+  static constexpr Place refused(ErrorCode code) noexcept {
+    return Place{pack(Kind::refused, static_cast<std::uint32_t>(code), 0)};
+  }
+  static constexpr Place from_word(std::uint64_t word) noexcept { return Place{word}; }
+
+  constexpr std::uint64_t word() const noexcept { return word_; }
+  constexpr Kind kind() const noexcept { return static_cast<Kind>(word_ >> 56U); }
+  constexpr heap::EntryId entry() const noexcept { return {middle(), low()}; }
+  constexpr ErrorCode code() const noexcept { return static_cast<ErrorCode>(middle()); }
+  friend constexpr bool operator==(Place, Place) = default;
+
+ private:
+  constexpr explicit Place(std::uint64_t word) : word_(word) {}
+  static constexpr std::uint64_t pack(Kind kind, std::uint32_t middle, std::uint32_t low) noexcept {
+    return std::uint64_t{static_cast<std::uint8_t>(kind)} << 56U |
+           std::uint64_t{middle & 0xFFFFFFU} << 32U | low;
+  }
+  constexpr std::uint32_t middle() const noexcept {
+    return static_cast<std::uint32_t>(word_ >> 32U) & 0xFFFFFFU;
+  }
+  constexpr std::uint32_t low() const noexcept { return static_cast<std::uint32_t>(word_); }
+
+  std::uint64_t word_ = 0;
+};
+
+/// Two ranks' places contradict each other: both in the heap, but not the same entry.
+constexpr bool places_differ(Place mine, Place theirs) noexcept {
+  return mine.kind() == Place::Kind::heap && theirs.kind() == Place::Kind::heap && mine != theirs;
+}
+
+/// Which stream of calls a header belongs to.
+struct ChannelIdentity {
+  GroupKind kind = GroupKind::world;
+  std::uint32_t instance = 0;  ///< which group of that kind
+  Lane lane;
+  std::uint32_t generation = 0;
+};
+
+/// Bytes of an operand over which ranks agree: all_reduce and broadcast the operand, all_gather one
+/// member's part, reduce_scatter the whole input; v-forms the largest member's part, or their sum.
+std::size_t agreed_bytes(const Call& call) noexcept;
+
+/// Hash over everything that all members must state alike.
+std::uint64_t call_hash(const ChannelIdentity& channel, const Call& call, Path path) noexcept;
+
+/// A call in plain words, kept beside its header; trivially copyable, lives in the arena.
+struct CallRecord {
+  std::uint64_t sequence = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t counts_hash = 0;
+  std::uint64_t place = 0;
+  std::uint32_t root = 0;
+  Op op = Op::barrier;
+  ReduceOp reduce_op = ReduceOp::sum;
+  DType dtype = DType::f32;
+  Path path = Path::local;
+};
+
+/// What a rank keeps beside one header place.
+struct CallNote {
+  CallRecord call;
+  char refusal[216] = {};  ///< why, written only when the place says refused; ends with 0
+};
+static_assert(sizeof(CallNote) == 256);
+
+CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place place) noexcept;
+
+/// "all_reduce(sum, f32, 4096 bytes, host_direct)".
+std::string describe(const CallRecord& record);
+
+/// "attn_cp [0, 2]".
+std::string describe(GroupKind kind, std::span<const WorldRank> ranks);
+
+}  // namespace cohort::collectives

@@ -1,0 +1,57 @@
+#include "collectives/host/channel.hpp"
+
+#include <new>
+#include <string>
+
+namespace cohort::host {
+
+Channel::Channel(Domain& domain, const Arena& arena, const heap::ChannelRegion& region,
+                 const collectives::ChannelIdentity& identity, std::span<const WorldRank> ranks,
+                 GroupRank self, std::size_t index)
+    : domain_(&domain),
+      arena_(&arena),
+      region_(region),
+      identity_(identity),
+      ranks_(ranks),
+      self_(self),
+      index_(index) {}
+
+void Channel::initialise(std::byte* arena, const heap::ChannelRegion& region,
+                         std::uint64_t sequence) {
+  auto* words = new (arena + region.sync_offset) SyncWords{};
+  words->done.store(sequence, std::memory_order_relaxed);
+  words->result_ready.store(sequence, std::memory_order_relaxed);
+  words->sequence = sequence;
+  for (std::size_t i = 0; i < heap::kPlaceCount; ++i) {
+    std::byte* place = arena + region.scratch_offset + i * heap::kPlaceBytes;
+    new (place) std::atomic<std::uint64_t>(sequence);
+  }
+}
+
+void Channel::attach() {
+  members_.clear();
+  for (const WorldRank rank : ranks_) {
+    std::byte* base = arena_->of(rank);
+    members_.push_back({reinterpret_cast<SyncWords*>(base + region_.sync_offset),
+                        reinterpret_cast<HeaderPlace*>(base + region_.scratch_offset), base});
+  }
+}
+
+void Channel::await_done(std::uint64_t sequence) const {
+  for (std::uint32_t member = 0; member < size(); ++member) {
+    if (member == self()) continue;
+    const std::atomic<std::uint64_t>& done = words_of(member).done;
+    domain_->wait_for(
+        ranks_[member], domain_->limits().steady,
+        [&] { return reached(done.load(std::memory_order_seq_cst), sequence); },
+        [&] {
+          return WaitSubject{"take", "reuse of an entry that rank " +
+                                         std::to_string(ranks_[member].index()) +
+                                         " may still be reading, on " +
+                                         collectives::describe(identity_.kind, ranks_) + ", call " +
+                                         std::to_string(sequence)};
+        });
+  }
+}
+
+}  // namespace cohort::host

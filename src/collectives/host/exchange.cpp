@@ -1,0 +1,182 @@
+#include "collectives/host/exchange.hpp"
+
+#include <algorithm>
+
+namespace cohort::host {
+
+using collectives::CallNote;
+using collectives::CallRecord;
+using collectives::Place;
+
+namespace {
+
+void keep_lowest(std::optional<std::uint32_t>& lowest, std::uint32_t member) {
+  if (!lowest || member < *lowest) lowest = member;
+}
+
+}  // namespace
+
+Exchange::Exchange(Channel& channel, const collectives::Call& call, Path path)
+    : channel_(&channel),
+      call_(&call),
+      path_(path),
+      sequence_(channel.next_sequence()),
+      hash_(collectives::call_hash(channel.identity(), call, path)) {}
+
+void Exchange::publish(Place place) {
+  place_ = place;
+  HeaderPlace& mine = channel_->place_of(self(), sequence_);
+  mine.hash = hash_;
+  mine.place = place.word();
+  // The full barrier orders this store before the look at the sleepers: a peer that goes to sleep
+  // either sees the sequence or is seen.
+  mine.sequence.store(sequence_, std::memory_order_seq_cst);
+  channel_->domain().wake();
+}
+
+void Exchange::publish_inline(Place place, const void* data, std::size_t bytes) {
+  channel_->own().notes[sequence_ % heap::kPlaceCount].call =
+      collectives::record_of(*call_, path_, sequence_, place);
+  if (bytes != 0) std::memcpy(channel_->place_of(self(), sequence_).payload, data, bytes);
+  publish(place);
+}
+
+void Exchange::publish_pull(Place place, const PullOffsets& offsets) {
+  channel_->own().notes[sequence_ % heap::kPlaceCount].call =
+      collectives::record_of(*call_, path_, sequence_, place);
+  std::memcpy(channel_->place_of(self(), sequence_).payload, &offsets, sizeof(offsets));
+  result_place_ = Place::from_word(offsets.result_place);
+  if (place.kind() == Place::Kind::staged || result_place_.kind() == Place::Kind::staged) {
+    keep_lowest(first_staged_, self());
+  }
+  publish(place);
+}
+
+void Exchange::publish_refusal(ErrorCode code, const std::string& why) {
+  const Place place = Place::refused(code);
+  CallNote& note = channel_->own().notes[sequence_ % heap::kPlaceCount];
+  note.call = collectives::record_of(*call_, path_, sequence_, place);
+  const std::size_t length = std::min(why.size(), sizeof(note.refusal) - 1);
+  std::memcpy(note.refusal, why.data(), length);
+  note.refusal[length] = 0;
+  keep_lowest(first_refused_, self());
+  publish(place);
+}
+
+template <typename Ready>
+void Exchange::await(std::uint32_t member, const Ready& ready) {
+  if (ready()) return;
+  const std::uint64_t begin = collectives::ticks();
+  Domain& domain = channel_->domain();
+  domain.wait_for(channel_->ranks()[member], domain.limits().steady, ready, [this] {
+    return WaitSubject{to_string(call_->op), describe()};
+  });
+  wait_ticks_ += collectives::ticks() - begin;
+}
+
+bool Exchange::arrive(std::uint32_t member) {
+  if (member == self()) return place_.kind() != Place::Kind::refused;
+  const HeaderPlace& theirs = channel_->place_of(member, sequence_);
+  await(member,
+        [&] { return reached(theirs.sequence.load(std::memory_order_seq_cst), sequence_); });
+  compare(member, theirs);
+  return Place::from_word(theirs.place).kind() != Place::Kind::refused;
+}
+
+bool Exchange::arrive_all() {
+  // Starting behind oneself keeps ranks from all reading the same peer first.
+  for (std::uint32_t step = 1; step < size(); ++step) arrive((self() + step) % size());
+  return !first_refused_.has_value();
+}
+
+void Exchange::compare(std::uint32_t member, const HeaderPlace& theirs) {
+  const Place place = Place::from_word(theirs.place);
+  if (place.kind() == Place::Kind::refused) {
+    keep_lowest(first_refused_, member);
+    return;
+  }
+  if (place_.kind() == Place::Kind::refused) return;
+  if (theirs.hash != hash_) fail_mismatch(member, "the calls differ");
+  if (collectives::places_differ(place_, place)) {
+    fail_mismatch(member, "the operands lie in different entries");
+  }
+  if (path_ == Path::host_inline) return;
+  const Place result_place = Place::from_word(offsets_of(member).result_place);
+  if (collectives::places_differ(result_place_, result_place)) {
+    fail_mismatch(member, "the results lie in different entries");
+  }
+  if (place.kind() == Place::Kind::staged || result_place.kind() == Place::Kind::staged) {
+    keep_lowest(first_staged_, member);
+  }
+}
+
+void Exchange::fail_mismatch(std::uint32_t member, const std::string& difference) {
+  const CallRecord& mine = channel_->own().notes[sequence_ % heap::kPlaceCount].call;
+  const CallRecord& theirs = channel_->words_of(member).notes[sequence_ % heap::kPlaceCount].call;
+  const WorldRank peer = channel_->ranks()[member];
+  const std::string text =
+      difference + " in call " + std::to_string(sequence_) + " on " +
+      collectives::describe(channel_->identity().kind, channel_->ranks()) + " lane " +
+      std::to_string(channel_->identity().lane.index()) + ": rank " +
+      std::to_string(channel_->ranks()[self()].index()) + " called " + collectives::describe(mine) +
+      ", rank " + std::to_string(peer.index()) + " called " + collectives::describe(theirs);
+  channel_->domain().fail(
+      Error(ErrorCode::mismatch, text, peer, std::string(to_string(call_->op))));
+}
+
+PullOffsets Exchange::offsets_of(std::uint32_t member) const noexcept {
+  PullOffsets offsets;
+  std::memcpy(&offsets, channel_->place_of(member, sequence_).payload, sizeof(offsets));
+  return offsets;
+}
+
+const std::byte* Exchange::checked(std::uint32_t member, std::uint64_t base, std::size_t begin,
+                                   std::size_t bytes) {
+  const std::size_t arena_bytes = channel_->arena_bytes();
+  if (base > arena_bytes || begin > arena_bytes - base || bytes > arena_bytes - base - begin) {
+    fail_mismatch(member, "an operand lies outside its rank's arena");
+  }
+  return channel_->arena_of(member) + base + begin;
+}
+
+const std::byte* Exchange::operand(std::uint32_t member, std::size_t begin, std::size_t bytes) {
+  return checked(member, offsets_of(member).operand, begin, bytes);
+}
+
+const std::byte* Exchange::result(std::uint32_t member, std::size_t begin, std::size_t bytes) {
+  return checked(member, offsets_of(member).result, begin, bytes);
+}
+
+void Exchange::publish_result() {
+  channel_->own().result_ready.store(sequence_, std::memory_order_seq_cst);
+  channel_->domain().wake();
+}
+
+void Exchange::await_result(std::uint32_t member) {
+  const std::atomic<std::uint64_t>& word = channel_->words_of(member).result_ready;
+  await(member, [&] { return reached(word.load(std::memory_order_seq_cst), sequence_); });
+}
+
+void Exchange::publish_done() {
+  channel_->own().done.store(sequence_, std::memory_order_seq_cst);
+  channel_->domain().wake();
+}
+
+void Exchange::rethrow_refusal() const {
+  if (!first_refused_) return;
+  const std::uint32_t member = *first_refused_;
+  const CallNote& note = channel_->words_of(member).notes[sequence_ % heap::kPlaceCount];
+  const WorldRank rank = channel_->ranks()[member];
+  throw Error(
+      Place::from_word(note.call.place).code(),
+      "rank " + std::to_string(rank.index()) + " refused " + describe() + ": " + note.refusal, rank,
+      std::string(to_string(call_->op)));
+}
+
+std::string Exchange::describe() const {
+  return collectives::describe(collectives::record_of(*call_, path_, sequence_, place_)) + " on " +
+         collectives::describe(channel_->identity().kind, channel_->ranks()) + ", call " +
+         std::to_string(sequence_);
+}
+
+}  // namespace cohort::host

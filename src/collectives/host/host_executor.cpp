@@ -1,0 +1,304 @@
+#include "collectives/host/host_executor.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include <cohort/error.hpp>
+
+#include "collectives/call_check.hpp"
+#include "collectives/host/algorithms.hpp"
+#include "collectives/host/reduce.hpp"
+#include "collectives/partition.hpp"
+#include "collectives/path_table.hpp"
+
+namespace cohort::host {
+
+using collectives::Call;
+using collectives::Place;
+
+namespace {
+
+constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+
+std::size_t input_bytes(const Call& call) noexcept {
+  return call.input.elements * bytes_of(call.dtype);
+}
+
+std::size_t output_bytes(const Call& call) noexcept {
+  return call.output.elements * bytes_of(call.dtype);
+}
+
+/// Only these are read by peers: every operand but a broadcast's on ranks that are not its root.
+bool peers_read_input(const Call& call, std::uint32_t self) noexcept {
+  return call.op != Op::barrier && (call.op != Op::broadcast || call.root.index() == self);
+}
+
+/// Bytes of the part that this rank reduces in all_reduce.
+std::size_t own_part_bytes(const Exchange& exchange) noexcept {
+  const std::size_t element = exchange.element_bytes();
+  return element * collectives::part_of(exchange.call().input.elements, exchange.size(),
+                                        exchange.self(), element)
+                       .count;
+}
+
+}  // namespace
+
+/// Where this rank's operands lie, found before anything is published.
+struct HostExecutor::Operands {
+  std::optional<heap::HeapOperand> input;
+  std::optional<heap::HeapOperand> output;
+};
+
+HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
+                           const heap::ArenaLayout& layout, std::byte* slots,
+                           heap::SlotRings& rings, const HostExecutorOptions& options)
+    : domain_(&domain),
+      plan_(&plan),
+      view_(plan, slots),
+      rings_(&rings),
+      slots_in_arena_(layout.slots_in_arena) {
+  first_channel_.fill(kNone);
+  std::size_t largest_group = 1;
+  for (const heap::ChannelRegion& region : layout.channels) {
+    const auto index = plan.layout().group_index(region.kind, domain.rank());
+    Channel::initialise(arena.local(), region, options.first_sequence);
+    std::size_t& first = first_channel_[static_cast<std::size_t>(region.kind)];
+    if (!index) continue;  // a rank that is no leader has no such group
+    if (first == kNone) first = channels_.size();
+    const auto ranks = plan.layout().group_of(region.kind, domain.rank());
+    const auto self = std::find(ranks.begin(), ranks.end(), domain.rank()) - ranks.begin();
+    largest_group = std::max(largest_group, ranks.size());
+    channels_.push_back(std::make_unique<Channel>(
+        domain, arena, region,
+        collectives::ChannelIdentity{region.kind, *index, region.lane, options.generation}, ranks,
+        GroupRank{static_cast<std::uint32_t>(self)}, channels_.size()));
+  }
+  operand_scratch_.resize(largest_group);
+}
+
+void HostExecutor::attach() {
+  for (const auto& channel : channels_) channel->attach();
+}
+
+Channel& HostExecutor::channel_of(GroupKind kind, Lane lane) {
+  const std::size_t first = first_channel_[static_cast<std::size_t>(kind)];
+  if (first == kNone) {
+    throw Error(ErrorCode::usage,
+                "group " + std::string(to_string(kind)) +
+                    " is named by no slot of the plan, so no memory was planned for it");
+  }
+  if (lane.index() >= plan_->options().lanes) {
+    throw Error(ErrorCode::usage, "lane " + std::to_string(lane.index()) + " of a plan with " +
+                                      std::to_string(plan_->options().lanes) + " lanes");
+  }
+  return *channels_[first + lane.index()];
+}
+
+Verdict HostExecutor::run(GroupKind kind, const Call& call) {
+  Channel& channel = channel_of(kind, call.lane);
+  const PathChoice choice = collectives::choose_path(
+      {channel.size(), plan_->options().symmetry, call.op, collectives::agreed_bytes(call)});
+  if (choice.path == Path::local) return run_local(channel, call);
+  if (plan_->options().strict && choice.reason != Reason::ok) {
+    throw Error(ErrorCode::strict_miss,
+                "strict: " + std::string(to_string(call.op)) + " on " +
+                    collectives::describe(kind, channel.ranks()) + " would take path " +
+                    std::string(to_string(choice.path)) + " with reason " +
+                    std::string(to_string(choice.reason)) + ": " +
+                    std::string(explain(choice.reason)),
+                std::nullopt, std::string(to_string(call.op)));
+  }
+  return run_shared(channel, call, choice);
+}
+
+Verdict HostExecutor::run_local(Channel& channel, const Call& call) {
+  const std::uint64_t begin = collectives::ticks();
+  if (const auto fault = collectives::find_fault(call, 1, 0)) {
+    throw Error(ErrorCode::usage, std::string(to_string(call.op)) + ": " + *fault, std::nullopt,
+                std::string(to_string(call.op)));
+  }
+  const std::size_t bytes = output_bytes(call);
+  if (bytes != 0 && collectives::is_reduction(call.op)) {
+    // Through the same code as with peers, so that one rank gets the same bits (canonical NaN).
+    operand_scratch_[0] = static_cast<const std::byte*>(call.input.data);
+    reduce(std::span(operand_scratch_.data(), 1), static_cast<std::byte*>(call.output.data),
+           call.output.elements, call.dtype, call.reduce_op);
+  } else if (bytes != 0 && call.input.data != call.output.data) {
+    std::memcpy(call.output.data, call.input.data, bytes);
+  }
+  const Verdict verdict{Path::local, Reason::group_size_one, 0};
+  book(channel, call, verdict, begin, 0);
+  return verdict;
+}
+
+std::optional<std::string> HostExecutor::locate(const Channel& channel, const void* data,
+                                                std::size_t bytes, const char* what,
+                                                std::optional<heap::HeapOperand>& found) const {
+  if (bytes == 0) return std::nullopt;
+  found = view_.locate(data, bytes);
+  if (!found) return std::nullopt;
+  const PlannedSlot& slot = plan_->slots()[found->entry.slot];
+  const GroupKind kind = channel.identity().kind;
+  if ((slot.group_mask & (1U << static_cast<unsigned>(kind))) == 0) {
+    return std::string(what) + " lies in slot '" + slot.name +
+           "', which is not planned for group " + std::string(to_string(kind)) +
+           "; name the group in the slot's declaration";
+  }
+  if (found->runs_past_end) {
+    return std::string(what) + " runs past the end of an entry of slot '" + slot.name + "'";
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> HostExecutor::prepare(const Channel& channel, const Call& call,
+                                                 Path path, Operands& operands) const {
+  if (auto fault = collectives::find_fault(call, channel.size(), channel.self())) return fault;
+  if (auto fault = locate(channel, call.input.data, input_bytes(call), "input", operands.input)) {
+    return fault;
+  }
+  if (auto fault =
+          locate(channel, call.output.data, output_bytes(call), "output", operands.output)) {
+    return fault;
+  }
+  const bool stages_input =
+      path == Path::host_staged || (path == Path::host_direct && !operands.input);
+  const std::size_t staged_bytes = peers_read_input(call, channel.self()) ? input_bytes(call) : 0;
+  if (stages_input && staged_bytes > channel.region().staging_entry_bytes) {
+    return "the operand of " + std::to_string(staged_bytes) +
+           " bytes lies outside the arena and is larger than the largest one planned for this "
+           "group, " +
+           std::to_string(channel.region().staging_entry_bytes) + " bytes";
+  }
+  return std::nullopt;
+}
+
+Verdict HostExecutor::run_shared(Channel& channel, const Call& call, PathChoice choice) {
+  const std::uint64_t begin = collectives::ticks();
+  Operands operands;
+  const auto fault = prepare(channel, call, choice.path, operands);
+  if (!fault && operands.output) settle(operands.output->entry);
+
+  Exchange exchange(channel, call, choice.path);
+  Verdict verdict{choice.path, choice.reason, 0};
+  if (fault) {
+    exchange.publish_refusal(ErrorCode::usage, *fault);
+    exchange.arrive_all();
+  } else {
+    publish(exchange, operands, choice.path, verdict);
+    dispatch(exchange, choice.path);
+  }
+  if (choice.path != Path::host_inline) exchange.publish_done();
+  exchange.rethrow_refusal();
+  if (plan_->options().strict) throw_if_strict_miss(exchange);
+  book(channel, call, verdict, begin, exchange.wait_ticks());
+  return verdict;
+}
+
+void HostExecutor::publish(Exchange& exchange, const Operands& operands, Path path,
+                           Verdict& verdict) {
+  if (path != Path::host_inline) {
+    publish_pull(exchange, operands, verdict);
+    return;
+  }
+  const Call& call = exchange.call();
+  Place place;
+  if (operands.input && slots_in_arena_) place = Place::in_heap(operands.input->entry);
+  const std::size_t bytes = peers_read_input(call, exchange.self()) ? input_bytes(call) : 0;
+  exchange.publish_inline(place, call.input.data, bytes);
+}
+
+void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Verdict& verdict) {
+  Channel& channel = exchange.channel();
+  const Call& call = exchange.call();
+  const std::size_t staging = channel.staging_offset(exchange.sequence());
+  const bool direct = slots_in_arena_;
+  Place place;
+  PullOffsets offsets;
+  if (direct && operands.input) {
+    place = Place::in_heap(operands.input->entry);
+    offsets.operand = operands.input->offset;
+  } else if (input_bytes(call) != 0 && peers_read_input(call, exchange.self())) {
+    place = Place::in_staging();
+    offsets.operand = staging;
+    std::memcpy(channel.arena_of(exchange.self()) + staging, call.input.data, input_bytes(call));
+    verdict.copied_bytes += input_bytes(call);
+  }
+  if (call.op == Op::all_reduce && input_bytes(call) != 0) {
+    if (place.kind() == Place::Kind::staged || !(direct && operands.output)) {
+      // Only this rank reads its own part of its staged operand, so the part's sum may replace it.
+      offsets.result = staging;
+      offsets.result_place = Place::in_staging().word();
+      if (place.kind() != Place::Kind::staged) verdict.copied_bytes += own_part_bytes(exchange);
+    } else {
+      offsets.result = operands.output->offset;
+      offsets.result_place = Place::in_heap(operands.output->entry).word();
+      rings_->note_use(operands.output->entry, channel.index(), exchange.sequence());
+    }
+    result_ = channel.arena_of(exchange.self()) + offsets.result;
+  }
+  if (verdict.copied_bytes != 0 && verdict.reason == Reason::ok) {
+    verdict.reason = Reason::operand_not_in_heap;
+  }
+  if (place.kind() == Place::Kind::heap && peers_read_input(call, exchange.self())) {
+    rings_->note_use(operands.input->entry, channel.index(), exchange.sequence());
+  }
+  exchange.publish_pull(place, offsets);
+}
+
+void HostExecutor::dispatch(Exchange& exchange, Path path) {
+  const std::span<const std::byte*> operands(operand_scratch_.data(), exchange.size());
+  if (path == Path::host_inline) {
+    run_inline(exchange, operands);
+    return;
+  }
+  switch (exchange.call().op) {
+    case Op::all_reduce: pull_all_reduce(exchange, result_, operands); return;
+    case Op::all_gather:
+    case Op::all_gatherv: pull_all_gather(exchange); return;
+    case Op::reduce_scatter:
+    case Op::reduce_scatterv: pull_reduce_scatter(exchange, operands); return;
+    case Op::broadcast: pull_broadcast(exchange); return;
+    case Op::barrier: exchange.arrive_all(); return;
+  }
+}
+
+void HostExecutor::throw_if_strict_miss(const Exchange& exchange) const {
+  const auto member = exchange.first_staged();
+  if (!member) return;
+  const WorldRank rank = exchange.channel().ranks()[*member];
+  throw Error(ErrorCode::strict_miss,
+              "strict: rank " + std::to_string(rank.index()) + "'s operand of " +
+                  exchange.describe() + " lies outside the arena (operand_not_in_heap): " +
+                  std::string(explain(Reason::operand_not_in_heap)),
+              rank, std::string(to_string(exchange.call().op)));
+}
+
+void HostExecutor::settle(heap::EntryId entry) {
+  rings_->settle(entry, [this](std::size_t channel, std::uint64_t sequence) {
+    channels_[channel]->await_done(sequence);
+  });
+}
+
+void HostExecutor::book(Channel& channel, const Call& call, const Verdict& verdict,
+                        std::uint64_t begin_ticks, std::uint64_t wait_ticks) {
+  collectives::LedgerEntry& entry = channel.ledger().entry(call.op, verdict.path, verdict.reason);
+  ++entry.calls;
+  entry.bytes += call.op == Op::barrier ? 0 : input_bytes(call);
+  entry.copied_bytes += verdict.copied_bytes;
+  entry.total_ticks += collectives::ticks() - begin_ticks;
+  entry.wait_ticks += wait_ticks;
+}
+
+void HostExecutor::append_ledger(std::vector<LedgerRow>& rows) const {
+  for (const auto& channel : channels_) {
+    channel->ledger().append_rows(channel->identity().kind, channel->ranks(), rows);
+  }
+}
+
+void HostExecutor::clear_ledger() {
+  for (const auto& channel : channels_) channel->ledger().clear();
+}
+
+}  // namespace cohort::host

@@ -1,0 +1,72 @@
+#pragma once
+
+// Runs collectives over host memory: chooses the path, finds or stages operands, and keeps the
+// books. Invariants:
+//   1. Nothing is stored into another rank's arena: peers read, owners write.
+//   2. An entry of this rank is written by a call only after every peer has finished reading it.
+//   3. A call that this rank must refuse still consumes its sequence, on every member.
+// Thread safety: one thread per rank.
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <cohort/plan.hpp>
+
+#include "collectives/executor.hpp"
+#include "collectives/host/channel.hpp"
+#include "collectives/host/exchange.hpp"
+#include "heap/arena_layout.hpp"
+#include "heap/heap_view.hpp"
+#include "heap/slot_rings.hpp"
+
+namespace cohort::host {
+
+struct HostExecutorOptions {
+  std::uint32_t generation = 1;
+  std::uint64_t first_sequence = 0;  ///< calls counted as done; tests start near the wrap
+};
+
+class HostExecutor final : public collectives::Executor {
+ public:
+  /// Writes this rank's synchronisation words into its arena. Call `attach` once peers are mapped.
+  HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
+               const heap::ArenaLayout& layout, std::byte* slots, heap::SlotRings& rings,
+               const HostExecutorOptions& options);
+  void attach();
+
+  Verdict run(GroupKind kind, const collectives::Call& call) override;
+  void settle(heap::EntryId entry) override;
+  void append_ledger(std::vector<LedgerRow>& rows) const override;
+  void clear_ledger() override;
+
+ private:
+  struct Operands;
+
+  Channel& channel_of(GroupKind kind, Lane lane);
+  Verdict run_local(Channel& channel, const collectives::Call& call);
+  Verdict run_shared(Channel& channel, const collectives::Call& call, PathChoice choice);
+  std::optional<std::string> prepare(const Channel& channel, const collectives::Call& call,
+                                     Path path, Operands& operands) const;
+  std::optional<std::string> locate(const Channel& channel, const void* data, std::size_t bytes,
+                                    const char* what,
+                                    std::optional<heap::HeapOperand>& found) const;
+  void publish(Exchange& exchange, const Operands& operands, Path path, Verdict& verdict);
+  void publish_pull(Exchange& exchange, const Operands& operands, Verdict& verdict);
+  void dispatch(Exchange& exchange, Path path);
+  void throw_if_strict_miss(const Exchange& exchange) const;
+  void book(Channel& channel, const collectives::Call& call, const Verdict& verdict,
+            std::uint64_t begin_ticks, std::uint64_t wait_ticks);
+
+  Domain* domain_;
+  const Plan* plan_;
+  heap::HeapView view_;
+  heap::SlotRings* rings_;
+  bool slots_in_arena_;
+  std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)
+  std::array<std::size_t, kGroupKindCount> first_channel_{};  // by kind; kNone if not planned
+  std::vector<const std::byte*> operand_scratch_;             // one per member of the largest group
+  std::byte* result_ = nullptr;                               // of the all_reduce in flight
+};
+
+}  // namespace cohort::host

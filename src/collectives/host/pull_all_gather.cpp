@@ -1,0 +1,26 @@
+#include <cstring>
+
+#include "collectives/call_check.hpp"
+#include "collectives/host/algorithms.hpp"
+
+namespace cohort::host {
+
+void pull_all_gather(Exchange& exchange) {
+  const collectives::Call& call = exchange.call();
+  const std::size_t element = exchange.element_bytes();
+  auto* output = static_cast<std::byte*>(call.output.data);
+  std::byte* own = output + collectives::part_begin(call, exchange.self()) * element;
+  if (call.input.elements != 0 && own != call.input.data) {
+    std::memcpy(own, call.input.data, call.input.elements * element);
+  }
+  for (std::uint32_t step = 1; step < exchange.size(); ++step) {
+    const std::uint32_t member = (exchange.self() + step) % exchange.size();
+    if (!exchange.arrive(member)) continue;
+    const std::size_t bytes = collectives::part_elements(call, member) * element;
+    if (bytes == 0) continue;
+    std::memcpy(output + collectives::part_begin(call, member) * element,
+                exchange.operand(member, 0, bytes), bytes);
+  }
+}
+
+}  // namespace cohort::host

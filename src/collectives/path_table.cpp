@@ -1,0 +1,24 @@
+#include "collectives/path_table.hpp"
+
+#include "heap/arena_layout.hpp"
+
+namespace cohort::collectives {
+
+std::size_t inline_bytes_max(Op op) noexcept {
+  // An inline operand is written once more by its owner, but saves the second wait of all_reduce.
+  switch (op) {
+    case Op::all_reduce: return 8 * 1024;
+    case Op::barrier: return 0;
+    default: return 4 * 1024;
+  }
+}
+
+PathChoice choose_path(const PathInputs& inputs) noexcept {
+  if (inputs.group_size == 1) return {Path::local, Reason::group_size_one};
+  if (inputs.symmetry == Symmetry::off) return {Path::host_staged, Reason::disabled};
+  static_assert(heap::kInlineBytesMax >= 8 * 1024);
+  if (inputs.bytes <= inline_bytes_max(inputs.op)) return {Path::host_inline, Reason::ok};
+  return {Path::host_direct, Reason::ok};
+}
+
+}  // namespace cohort::collectives

@@ -1,0 +1,25 @@
+#pragma once
+
+// Which path a call takes: a pure function of what all members know, so that all choose alike.
+
+#include <cstddef>
+#include <cstdint>
+
+#include <cohort/plan.hpp>
+#include <cohort/verdict.hpp>
+
+namespace cohort::collectives {
+
+struct PathInputs {
+  std::uint32_t group_size = 1;
+  Symmetry symmetry = Symmetry::on;
+  Op op = Op::barrier;
+  std::size_t bytes = 0;  ///< `agreed_bytes` of the call
+};
+
+/// Largest agreed bytes that travel with the header, by operation.
+std::size_t inline_bytes_max(Op op) noexcept;
+
+PathChoice choose_path(const PathInputs& inputs) noexcept;
+
+}  // namespace cohort::collectives

@@ -1,0 +1,68 @@
+#include <ostream>
+
+#include <cohort/verdict.hpp>
+
+namespace cohort {
+
+std::string_view to_string(Op op) noexcept {
+  switch (op) {
+    case Op::all_reduce: return "all_reduce";
+    case Op::all_gather: return "all_gather";
+    case Op::all_gatherv: return "all_gatherv";
+    case Op::reduce_scatter: return "reduce_scatter";
+    case Op::reduce_scatterv: return "reduce_scatterv";
+    case Op::broadcast: return "broadcast";
+    case Op::barrier: return "barrier";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(ReduceOp op) noexcept {
+  switch (op) {
+    case ReduceOp::sum: return "sum";
+    case ReduceOp::min: return "min";
+    case ReduceOp::max: return "max";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Path path) noexcept {
+  switch (path) {
+    case Path::local: return "local";
+    case Path::host_inline: return "host_inline";
+    case Path::host_direct: return "host_direct";
+    case Path::host_staged: return "host_staged";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Reason reason) noexcept {
+  switch (reason) {
+    case Reason::ok: return "ok";
+    case Reason::group_size_one: return "group_size_one";
+    case Reason::disabled: return "disabled";
+    case Reason::operand_not_in_heap: return "operand_not_in_heap";
+  }
+  return "unknown";
+}
+
+std::string_view explain(Reason reason) noexcept {
+  switch (reason) {
+    case Reason::ok: return "the path that the agreed table promises";
+    case Reason::group_size_one: return "the group has one rank, so there is nothing to exchange";
+    case Reason::disabled:
+      return "symmetric memory is switched off, so every operand was copied into staging first; "
+             "switch it on to read operands where they lie";
+    case Reason::operand_not_in_heap:
+      return "the operand lies outside the arena and was copied into staging first; take it from a "
+             "planned slot";
+  }
+  return "unknown";
+}
+
+std::ostream& operator<<(std::ostream& stream, const Verdict& verdict) {
+  return stream << to_string(verdict.path) << ", " << to_string(verdict.reason) << " ("
+                << explain(verdict.reason) << "), " << verdict.copied_bytes << " bytes copied";
+}
+
+}  // namespace cohort

@@ -1,0 +1,86 @@
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include <cohort/error.hpp>
+#include <cohort/plan.hpp>
+
+#include "heap/arena_layout.hpp"
+
+namespace cohort {
+namespace {
+
+/// Place words carry slot and entry in 16 bits each.
+constexpr std::size_t kSlotCountMax = 0xFFFF;
+constexpr std::uint32_t kDepthMax = 0xFFFF;
+/// Far above any machine; keeps every later sum of offsets free of overflow.
+constexpr std::size_t kSlotBytesMax = std::size_t{1} << 46;
+constexpr std::uint32_t kLanesMax = 64;
+
+[[noreturn]] void refuse(const std::string& name, const std::string& why) {
+  throw Error(ErrorCode::usage, "slot '" + name + "': " + why, std::nullopt, "plan");
+}
+
+std::size_t entry_bytes(const std::string& name, const SlotSpec& spec) {
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(spec.rows_max, spec.row_elements, &bytes) ||
+      __builtin_mul_overflow(bytes, bytes_of(spec.dtype), &bytes) || bytes > kSlotBytesMax) {
+    refuse(name, "rows_max " + std::to_string(spec.rows_max) + " x row_elements " +
+                     std::to_string(spec.row_elements) + " is too large");
+  }
+  return heap::align_up(bytes, heap::kAlignmentBytes);
+}
+
+void check_spec(const std::string& name, const SlotSpec& spec) {
+  if (name.empty()) refuse(name, "a slot needs a name");
+  if (spec.groups.empty()) {
+    refuse(name, "names no group; say with which groups it may be used");
+  }
+  if (spec.rows_max == 0) refuse(name, "rows_max is 0");
+  if (spec.row_elements == 0) refuse(name, "row_elements is 0");
+  if (spec.depth == 0 || spec.depth > kDepthMax) {
+    refuse(name, "depth " + std::to_string(spec.depth) + " is not between 1 and " +
+                     std::to_string(kDepthMax));
+  }
+}
+
+}  // namespace
+
+Plan::Plan(Layout layout, const PlanOptions& options)
+    : layout_(std::move(layout)), options_(options) {
+  if (options_.lanes == 0 || options_.lanes > kLanesMax) {
+    throw Error(ErrorCode::usage,
+                "lanes " + std::to_string(options_.lanes) + " is not between 1 and " +
+                    std::to_string(kLanesMax),
+                std::nullopt, "plan");
+  }
+}
+
+SlotId Plan::slot(std::string name, const SlotSpec& spec) {
+  check_spec(name, spec);
+  const auto same_name = [&](const PlannedSlot& slot) { return slot.name == name; };
+  if (std::any_of(slots_.begin(), slots_.end(), same_name)) refuse(name, "is declared twice");
+  if (slots_.size() >= kSlotCountMax) refuse(name, "is one slot too many");
+
+  PlannedSlot planned;
+  planned.entry_bytes = entry_bytes(name, spec);
+  if (!slots_.empty()) {
+    const PlannedSlot& last = slots_.back();
+    planned.offset = last.offset + last.entry_bytes * last.spec.depth;
+  }
+  for (const GroupKind kind : spec.groups) {
+    planned.group_mask |= 1U << static_cast<unsigned>(kind);
+  }
+  planned.name = std::move(name);
+  planned.spec = spec;
+  slots_.push_back(std::move(planned));
+  return SlotId{static_cast<std::uint32_t>(slots_.size() - 1)};
+}
+
+std::uint32_t Plan::group_mask() const noexcept {
+  std::uint32_t mask = 0;
+  for (const PlannedSlot& slot : slots_) mask |= slot.group_mask;
+  return mask;
+}
+
+}  // namespace cohort

@@ -1,0 +1,118 @@
+#include <array>
+#include <cstring>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <cohort/error.hpp>
+#include <cohort/session.hpp>
+
+#include "backend/host/host_backend.hpp"
+#include "heap/plan_text.hpp"
+#include "session/session_state.hpp"
+
+// Commit, step by step: the ranks agree that they hold the same plan; each allocates, and one
+// failure fails all; synchronisation words are initialised before anything is mapped; every slot's
+// path runs once; then one word decides for all.
+
+namespace cohort {
+namespace {
+
+using TimePoint = host::Domain::TimePoint;
+constexpr std::string_view kPhase = "commit";
+
+std::vector<std::byte> to_bytes(const std::string& text) {
+  const auto* begin = reinterpret_cast<const std::byte*>(text.data());
+  return {begin, begin + text.size()};
+}
+
+std::string to_text(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::vector<std::string> split_lines(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return lines;
+}
+
+void agree_on_plan(host::Domain& domain, const Plan& plan, TimePoint deadline) {
+  const auto digest = heap::plan_digest(plan);
+  const auto digests = domain.all_gather(std::as_bytes(std::span(digest)), kPhase, deadline);
+  bool equal = true;
+  for (const auto& other : digests) equal = equal && other == digests.front();
+  if (equal) return;
+
+  std::string mine;
+  for (const std::string& line : heap::plan_lines(plan)) mine += line + "\n";
+  std::vector<std::vector<std::string>> lines_by_rank;
+  for (const auto& bytes : domain.all_gather(to_bytes(mine), kPhase, deadline)) {
+    lines_by_rank.push_back(split_lines(to_text(bytes)));
+  }
+  throw Error(ErrorCode::mismatch, heap::describe_difference(lines_by_rank), std::nullopt,
+              std::string(kPhase));
+}
+
+/// Runs a local step, then tells everybody how it went: one failure is every rank's error.
+template <typename Step>
+void run_agreed(host::Domain& domain, TimePoint deadline, const Step& step) {
+  std::string outcome;
+  try {
+    step();
+  } catch (const Error& error) {
+    outcome = static_cast<char>('A' + static_cast<int>(error.code()));
+    outcome += error.what();
+  } catch (const std::bad_alloc&) {
+    outcome = static_cast<char>('A' + static_cast<int>(ErrorCode::out_of_memory));
+    outcome += "no memory for the session's own bookkeeping";
+  }
+  domain.check("commit");
+  const auto outcomes = domain.all_gather(to_bytes(outcome), kPhase, deadline);
+  for (std::uint32_t rank = 0; rank < outcomes.size(); ++rank) {
+    if (outcomes[rank].empty()) continue;
+    const std::string text = to_text(outcomes[rank]);
+    throw Error(static_cast<ErrorCode>(text[0] - 'A'),
+                "commit failed on rank " + std::to_string(rank) + ": " + text.substr(1),
+                WorldRank{rank}, std::string(kPhase));
+  }
+}
+
+void decide(host::Domain& domain, std::uint32_t generation, TimePoint deadline) {
+  if (domain.decide(generation, true, deadline) == host::CommitOutcome::committed) return;
+  domain.check("commit");
+  throw Error(ErrorCode::timeout,
+              "generation " + std::to_string(generation) +
+                  " was not committed: not every rank was ready by the deadline",
+              std::nullopt, std::string(kPhase));
+}
+
+}  // namespace
+
+Session commit(World& world, const Plan& plan) {
+  host::Domain& domain = world.domain();
+  const TimePoint deadline = domain.deadline_after(domain.limits().setup);
+  domain.check("commit");
+  agree_on_plan(domain, plan, deadline);
+  if (plan.layout().world_size() != world.size()) {
+    throw Error(ErrorCode::usage,
+                "the layout is for " + std::to_string(plan.layout().world_size()) +
+                    " ranks, the world has " + std::to_string(world.size()),
+                std::nullopt, std::string(kPhase));
+  }
+  const std::uint32_t generation = domain.next_generation();
+  auto state = std::make_unique<SessionState>(domain, plan, generation);
+  host::HostBackend backend(domain.shared_from_this());
+  run_agreed(domain, deadline, [&] { state->allocate(backend); });
+  run_agreed(domain, deadline, [&] { state->map_peers(deadline); });
+  run_agreed(domain, deadline, [&] { state->prove_slots(); });
+  decide(domain, generation, deadline);
+  state->seal();
+  return Session(std::move(state));
+}
+
+}  // namespace cohort

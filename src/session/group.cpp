@@ -1,0 +1,98 @@
+#include <string>
+
+#include <cohort/error.hpp>
+#include <cohort/session.hpp>
+
+#include "session/session_state.hpp"
+
+namespace cohort {
+
+using collectives::Call;
+
+WorldRank Group::to_world(GroupRank rank) const {
+  if (rank.index() >= ranks_.size()) {
+    throw Error(ErrorCode::usage, "group rank " + std::to_string(rank.index()) + " in a group of " +
+                                      std::to_string(ranks_.size()));
+  }
+  return ranks_[rank.index()];
+}
+
+Verdict Group::all_reduce(Tensor operand, ReduceOp op, Lane lane) const {
+  return all_reduce(operand, operand, op, lane);
+}
+
+Verdict Group::all_reduce(ConstTensor input, Tensor output, ReduceOp op, Lane lane) const {
+  Call call;
+  call.op = Op::all_reduce;
+  call.reduce_op = op;
+  call.dtype = input.dtype;
+  call.lane = lane;
+  call.input = input;
+  call.output = output;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::all_gather(ConstTensor input, Tensor output, Lane lane) const {
+  Call call;
+  call.op = Op::all_gather;
+  call.dtype = input.dtype;
+  call.lane = lane;
+  call.input = input;
+  call.output = output;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::all_gatherv(ConstTensor input, Tensor output, std::span<const std::size_t> counts,
+                           Lane lane) const {
+  Call call;
+  call.op = Op::all_gatherv;
+  call.dtype = input.dtype;
+  call.lane = lane;
+  call.input = input;
+  call.output = output;
+  call.counts = counts;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::reduce_scatter(ConstTensor input, Tensor output, ReduceOp op, Lane lane) const {
+  Call call;
+  call.op = Op::reduce_scatter;
+  call.reduce_op = op;
+  call.dtype = input.dtype;
+  call.lane = lane;
+  call.input = input;
+  call.output = output;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::reduce_scatterv(ConstTensor input, Tensor output,
+                               std::span<const std::size_t> counts, ReduceOp op, Lane lane) const {
+  Call call;
+  call.op = Op::reduce_scatterv;
+  call.reduce_op = op;
+  call.dtype = input.dtype;
+  call.lane = lane;
+  call.input = input;
+  call.output = output;
+  call.counts = counts;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::broadcast(Tensor operand, GroupRank root, Lane lane) const {
+  Call call;
+  call.op = Op::broadcast;
+  call.dtype = operand.dtype;
+  call.root = root;
+  call.lane = lane;
+  call.input = operand;
+  call.output = operand;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::barrier(Lane lane) const {
+  Call call;
+  call.lane = lane;
+  return state_->run(kind_, call);
+}
+
+}  // namespace cohort

@@ -1,0 +1,54 @@
+#include <utility>
+
+#include <cohort/session.hpp>
+
+#include "session/session_state.hpp"
+
+namespace cohort {
+
+Session::Session(std::unique_ptr<SessionState> state) : state_(std::move(state)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+Group Session::group(GroupKind kind) const {
+  return state_->group(kind);
+}
+
+Buffer Session::take(SlotId slot) {
+  return state_->take(slot);
+}
+
+PathChoice Session::explain(GroupKind group, Op op, DType dtype, std::size_t bytes) const {
+  return state_->explain(group, op, dtype, bytes);
+}
+
+const Plan& Session::plan() const noexcept {
+  return state_->plan();
+}
+
+std::uint32_t Session::generation() const noexcept {
+  return state_->generation();
+}
+
+std::uint64_t Session::registrations_since_commit() const noexcept {
+  return state_->registrations_since_commit();
+}
+
+std::size_t Session::measured_bytes() const {
+  return state_->measured_bytes();
+}
+
+std::vector<LedgerRow> Session::ledger() const {
+  return state_->ledger();
+}
+
+void Session::close() {
+  state_->close(state_->setup_limit());
+}
+
+void Session::close(std::chrono::milliseconds limit) {
+  state_->close(limit);
+}
+
+}  // namespace cohort

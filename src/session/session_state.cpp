@@ -1,0 +1,191 @@
+#include "session/session_state.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include <cohort/error.hpp>
+
+#include "base/log.hpp"
+#include "collectives/header.hpp"
+#include "collectives/host/host_executor.hpp"
+#include "collectives/path_table.hpp"
+
+namespace cohort {
+
+SessionState::SessionState(host::Domain& domain, const Plan& plan, std::uint32_t generation)
+    : domain_(&domain), plan_(plan), generation_(generation), layout_(heap::arena_layout(plan_)) {}
+
+SessionState::~SessionState() {
+  if (!sealed_ || closed_ || domain_->poisoned()) return;
+  // Collective work in a destructor could hang; peers learn of it as they would of a death.
+  log(LogLevel::warning,
+      "rank " + std::to_string(domain_->rank().index()) + " dropped its session without close()");
+  domain_->publish_fault(Error(
+      ErrorCode::peer_failed,
+      "rank " + std::to_string(domain_->rank().index()) + " dropped its session without closing it",
+      domain_->rank(), "close"));
+}
+
+void SessionState::allocate(Backend& backend) {
+  const std::size_t granule = backend.granule_bytes();
+  arena_ = backend.allocate(heap::align_up(std::max<std::size_t>(layout_.bytes, 1), granule));
+  std::byte* slots = arena_->local();
+  if (!layout_.slots_in_arena && layout_.slot_bytes != 0) {
+    private_slots_ = backend.allocate(heap::align_up(layout_.slot_bytes, granule));
+    slots = private_slots_->local();
+  }
+  view_ = std::make_unique<heap::HeapView>(plan_, slots);
+  rings_ = std::make_unique<heap::SlotRings>(plan_, layout_.channels.size());
+}
+
+void SessionState::map_peers(host::Domain::TimePoint deadline) {
+  host::HostExecutorOptions options;
+  options.generation = generation_;
+  std::byte* slots = private_slots_ ? private_slots_->local() : arena_->local();
+  auto executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, plan_, layout_, slots,
+                                                       *rings_, options);
+  arena_->map_peers(deadline);
+  executor->attach();
+  executor_ = std::move(executor);
+}
+
+void SessionState::prove_slots() {
+  for (const GroupKind kind : all_group_kinds()) {
+    if ((plan_.group_mask() & (1U << static_cast<unsigned>(kind))) == 0) continue;
+    if (!plan_.layout().group_index(kind, domain_->rank())) continue;
+    for (std::uint32_t slot = 0; slot < plan_.slots().size(); ++slot) {
+      const PlannedSlot& planned = plan_.slots()[slot];
+      if ((planned.group_mask & (1U << static_cast<unsigned>(kind))) == 0) continue;
+      for (std::uint32_t entry = 0; entry < planned.spec.depth; ++entry) {
+        prove_entry(kind, {slot, entry});
+      }
+    }
+  }
+  executor_->clear_ledger();
+}
+
+// One member's whole entry travels to all others, filled with words that tell slot, entry and
+// position: a wrong offset or a wrong mapping cannot deliver them.
+void SessionState::prove_entry(GroupKind kind, heap::EntryId id) {
+  const Group members = group(kind);
+  const GroupRank root{(id.slot + id.entry) % members.size()};
+  const PlannedSlot& slot = plan_.slots()[id.slot];
+  executor_->settle(id);
+  const std::size_t words =
+      slot.spec.rows_max * slot.spec.row_elements * bytes_of(slot.spec.dtype) / 4;
+  auto* data = reinterpret_cast<std::uint32_t*>(view_->address_of(id));
+  const std::uint32_t stamp = (id.slot << 20U) ^ (id.entry << 12U) ^ generation_;
+  const auto expected = [stamp](std::size_t i) {
+    return stamp ^ static_cast<std::uint32_t>(i * 2654435761U);
+  };
+  const bool is_root = members.rank() == root;
+  for (std::size_t i = 0; i < words; ++i) data[i] = is_root ? expected(i) : 0;
+  const Tensor all{data, words, DType::i32};
+  collectives::Call call;
+  call.op = Op::broadcast;
+  call.dtype = DType::i32;
+  call.root = root;
+  call.input = all;
+  call.output = all;
+  static_cast<void>(executor_->run(kind, call));
+  for (std::size_t i = 0; i < words; ++i) {
+    if (data[i] == expected(i)) continue;
+    throw Error(ErrorCode::system,
+                "slot '" + slot.name + "' entry " + std::to_string(id.entry) +
+                    " does not show what rank " + std::to_string(members.to_world(root).index()) +
+                    " wrote into it",
+                members.to_world(root), "commit");
+  }
+}
+
+void SessionState::seal() noexcept {
+  registrations_at_commit_ = registrations();
+  sealed_ = true;
+}
+
+std::uint64_t SessionState::registrations() const noexcept {
+  return arena_->registrations() + (private_slots_ ? private_slots_->registrations() : 0);
+}
+
+std::uint64_t SessionState::registrations_since_commit() const noexcept {
+  return registrations() - registrations_at_commit_;
+}
+
+void SessionState::check_open() const {
+  if (!closed_) return;
+  throw Error(ErrorCode::usage, "the session is closed", std::nullopt, "close");
+}
+
+Group SessionState::group(GroupKind kind) {
+  if ((plan_.group_mask() & (1U << static_cast<unsigned>(kind))) == 0) {
+    throw Error(ErrorCode::usage, "group " + std::string(to_string(kind)) +
+                                      " is named by no slot of the plan, so no memory was "
+                                      "planned for it");
+  }
+  Group group;
+  group.state_ = this;
+  group.kind_ = kind;
+  group.ranks_ = plan_.layout().group_of(kind, domain_->rank());
+  if (group.ranks_.empty()) {
+    throw Error(ErrorCode::usage, "rank " + std::to_string(domain_->rank().index()) +
+                                      " is in no group of kind " + std::string(to_string(kind)));
+  }
+  const auto self = std::find(group.ranks_.begin(), group.ranks_.end(), domain_->rank());
+  group.rank_ = GroupRank{static_cast<std::uint32_t>(self - group.ranks_.begin())};
+  return group;
+}
+
+Buffer SessionState::entry(heap::EntryId id) const {
+  const PlannedSlot& slot = plan_.slots()[id.slot];
+  Buffer buffer;
+  buffer.data_ = view_->address_of(id);
+  buffer.rows_max_ = slot.spec.rows_max;
+  buffer.row_elements_ = slot.spec.row_elements;
+  buffer.slot_ = SlotId{id.slot};
+  buffer.entry_ = id.entry;
+  buffer.dtype_ = slot.spec.dtype;
+  return buffer;
+}
+
+Buffer SessionState::take(SlotId slot) {
+  check_open();
+  if (slot.index() >= plan_.slots().size()) {
+    throw Error(ErrorCode::usage, "slot " + std::to_string(slot.index()) + " of a plan with " +
+                                      std::to_string(plan_.slots().size()) + " slots");
+  }
+  const heap::EntryId id = rings_->next(slot);
+  executor_->settle(id);
+  return entry(id);
+}
+
+PathChoice SessionState::explain(GroupKind kind, Op op, DType /*dtype*/, std::size_t bytes) const {
+  return collectives::choose_path(
+      {plan_.layout().group_size(kind), plan_.options().symmetry, op, bytes});
+}
+
+Verdict SessionState::run(GroupKind kind, const collectives::Call& call) {
+  check_open();
+  return executor_->run(kind, call);
+}
+
+std::size_t SessionState::measured_bytes() const {
+  return arena_->measured_bytes() + (private_slots_ ? private_slots_->measured_bytes() : 0) +
+         domain_->control_bytes();
+}
+
+std::vector<LedgerRow> SessionState::ledger() const {
+  std::vector<LedgerRow> rows;
+  executor_->append_ledger(rows);
+  return rows;
+}
+
+void SessionState::close(std::chrono::milliseconds limit) {
+  if (closed_) return;
+  if (!domain_->poisoned()) {
+    domain_->all_gather({}, "close", domain_->deadline_after(limit));
+  }
+  closed_ = true;
+}
+
+}  // namespace cohort

@@ -1,0 +1,84 @@
+#pragma once
+
+// A committed generation on one rank: the arena, the rings, and the executor over them.
+//
+// Invariants:
+//   1. Built only by `commit`, and only handed out once the generation is committed.
+//   2. After `seal` nothing is allocated, mapped or registered until `close`.
+// Thread safety: one thread per rank.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <cohort/plan.hpp>
+#include <cohort/session.hpp>
+#include <cohort/world.hpp>
+
+#include "backend/backend.hpp"
+#include "backend/host/domain.hpp"
+#include "collectives/executor.hpp"
+#include "heap/arena_layout.hpp"
+#include "heap/heap_view.hpp"
+#include "heap/slot_rings.hpp"
+
+namespace cohort {
+
+class SessionState {
+ public:
+  SessionState(host::Domain& domain, const Plan& plan, std::uint32_t generation);
+  ~SessionState();
+  SessionState(const SessionState&) = delete;
+  SessionState& operator=(const SessionState&) = delete;
+
+  // --- the steps of commit, in order ----------------------------------------------------------
+
+  /// Takes this rank's memory from the system. Local. Throws: Error{out_of_memory, system}.
+  void allocate(Backend& backend);
+  /// Writes this rank's synchronisation words, then maps every peer's arena. Collective.
+  void map_peers(host::Domain::TimePoint deadline);
+  /// Runs every slot's path once at its maximum and checks what arrives. Collective.
+  void prove_slots();
+  /// From here on the session only moves data.
+  void seal() noexcept;
+
+  // --- steady steps -----------------------------------------------------------------------------
+
+  Group group(GroupKind kind);
+  Buffer take(SlotId slot);
+  Buffer entry(heap::EntryId id) const;
+  PathChoice explain(GroupKind kind, Op op, DType dtype, std::size_t bytes) const;
+  Verdict run(GroupKind kind, const collectives::Call& call);
+
+  const Plan& plan() const noexcept { return plan_; }
+  std::uint32_t generation() const noexcept { return generation_; }
+  std::uint64_t registrations_since_commit() const noexcept;
+  std::size_t measured_bytes() const;
+  std::vector<LedgerRow> ledger() const;
+  std::chrono::milliseconds setup_limit() const noexcept { return domain_->limits().setup; }
+
+  /// Collective; local if the job has failed.
+  void close(std::chrono::milliseconds limit);
+
+ private:
+  std::uint64_t registrations() const noexcept;
+  void prove_entry(GroupKind kind, heap::EntryId entry);
+  void check_open() const;
+
+  host::Domain* domain_;
+  Plan plan_;
+  std::uint32_t generation_;
+  heap::ArenaLayout layout_;
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<Arena> private_slots_;  // with Symmetry::off: never mapped by a peer
+  std::unique_ptr<heap::HeapView> view_;
+  std::unique_ptr<heap::SlotRings> rings_;
+  std::unique_ptr<collectives::Executor> executor_;
+  std::uint64_t registrations_at_commit_ = 0;
+  bool sealed_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace cohort
