@@ -28,24 +28,11 @@
 #include <cohort/ids.hpp>
 #include <cohort/world.hpp>
 
+#include "backend/host/commit_word.hpp"
 #include "base/function_ref.hpp"
+#include "base/unique_fd.hpp"
 
 namespace cohort::host {
-
-/// An owned file descriptor; -1 is none.
-class UniqueFd {
- public:
-  UniqueFd() = default;
-  explicit UniqueFd(int fd) noexcept : fd_(fd) {}
-  UniqueFd(UniqueFd&& other) noexcept;
-  UniqueFd& operator=(UniqueFd&& other) noexcept;
-  ~UniqueFd();
-  int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
 
 /// What a wait is about, for messages: "all_reduce on attn_cp [0, 2], call 17".
 struct WaitSubject {
@@ -53,15 +40,23 @@ struct WaitSubject {
   std::string text;        ///< what this rank was doing
 };
 
-enum class CommitOutcome : std::uint8_t { committed, aborted };
+/// What a rank is waiting for, as it last said.
+struct Waiting {
+  WorldRank peer;
+  std::chrono::steady_clock::time_point since;
+  std::string subject;  ///< empty until the wait is longer than the stall limit
+};
 
-class Domain {
+class Domain : public std::enable_shared_from_this<Domain> {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
   /// Collective over all ranks of `bootstrap`.
   static std::shared_ptr<Domain> join(Bootstrap& bootstrap, const WaitLimits& limits);
-  virtual ~Domain();
+  /// Leaves: whoever still waits for this rank is told, nobody else notices. Local.
+  ~Domain();
+  Domain(const Domain&) = delete;
+  Domain& operator=(const Domain&) = delete;
 
   WorldRank rank() const noexcept { return rank_; }
   std::uint32_t rank_count() const noexcept { return rank_count_; }
@@ -84,8 +79,8 @@ class Domain {
 
   /// Waits until `ready()` for something that `peer` must do. Spins while every rank has a CPU,
   /// yields a bounded number of rounds otherwise, then sleeps on the peer's bell.
-  /// Throws: the domain's fault; past `deadline` publishes and throws Error{timeout} naming `peer`;
-  /// if `peer` left, publishes and throws Error{peer_failed}.
+  /// Throws: the domain's fault; past `limit` publishes and throws Error{timeout} naming the rank
+  /// at the end of the chain of waits; if `peer` left, publishes and throws Error{peer_failed}.
   template <typename Ready, typename Subject>
   void wait_for(WorldRank peer, std::chrono::milliseconds limit, const Ready& ready,
                 const Subject& subject) {
@@ -93,8 +88,13 @@ class Domain {
       if (ready()) return;
       pause();
     }
-    wait_slowly(peer, limit, FunctionRef<bool()>(ready), FunctionRef<WaitSubject()>(subject));
+    wait_slowly(peer, deadline_after(limit), FunctionRef<bool()>(ready),
+                FunctionRef<WaitSubject()>(subject));
   }
+
+  /// The same without spinning, until a point in time: for set-up.
+  void wait_slowly(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
+                   FunctionRef<WaitSubject()> subject);
 
   /// Rings this rank's bell: call it after publishing (sequentially consistent) a word that peers
   /// may be asleep on. One load when nobody sleeps.
@@ -102,9 +102,13 @@ class Domain {
     if (sleepers_->load(std::memory_order_seq_cst) != 0) ring();
   }
 
+  /// What a rank has been waiting for since longer than a few microseconds. Local; any thread.
+  std::optional<Waiting> waiting(WorldRank rank) const;
+
   // --- set-up exchanges (none of them in a steady step) ---------------------------------------
 
   /// Every rank's bytes by world rank. Collective over the domain; sizes may differ.
+  /// Throws: as `wait_for`; Error{mismatch} if a rank is in an exchange of another `phase`.
   std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine,
                                                  std::string_view phase, TimePoint deadline);
   /// Every rank's descriptor, duplicated into this process. Collective over the domain.
@@ -112,24 +116,56 @@ class Domain {
   /// Decides the outcome of a generation: a rank that is ready counts itself; who sees all ready
   /// swaps pending to committed, who is not ready or expires swaps pending to aborted; all obey
   /// what they then read. Collective over the domain, but never waits for a rank past `deadline`.
+  /// Generations are decided in order, beginning with 1.
+  /// Throws: Error{usage} if `generation` does not follow the last one.
   CommitOutcome decide(std::uint32_t generation, bool ready, TimePoint deadline);
+  /// The generation that follows the last one this rank was ready for: equal on all ranks. Local.
+  std::uint32_t next_generation() const noexcept;
+
+  // --- memory -------------------------------------------------------------------------------
 
   /// Bytes of the control segment charged to this rank (the creator; 0 elsewhere).
   std::size_t control_bytes() const noexcept;
+  /// Announces bytes this rank is about to take from the system, 0 when done, so that ranks which
+  /// allocate at the same time count each other in. Local.
+  void set_pending_bytes(std::size_t bytes) noexcept;
+  /// The sum over all ranks. Local.
+  std::size_t pending_bytes() const noexcept;
 
- protected:
-  Domain() = default;
-  static void pause() noexcept;
-  void wait_slowly(WorldRank peer, std::chrono::milliseconds limit, FunctionRef<bool()> ready,
-                   FunctionRef<WaitSubject()> subject);
+ private:
+  struct State;
+
+  Domain(WorldRank rank, std::uint32_t rank_count, const WaitLimits& limits);
+  void meet(Bootstrap& bootstrap);
+  void open_control_segment(TimePoint deadline);
+  UniqueFd receive_control_fd(TimePoint deadline) const;
+  UniqueFd receive_fd(WorldRank from, std::string_view phase, TimePoint deadline);
+  static void pause() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+  }
   void ring() noexcept;
+  void ring_everybody() noexcept;
+  bool claim_fault_record() noexcept;
+  bool publish(const Error& error) noexcept;
+  void mark_ended(WorldRank peer) noexcept;
+  Error fault(std::string_view doing, std::string_view phase) const;
+  bool sleep_once(WorldRank peer, TimePoint until, FunctionRef<bool()> ready) noexcept;
+  void check_wait(WorldRank peer, FunctionRef<WaitSubject()> subject);
+  void note_subject(const std::string& text) noexcept;
+  Error late(WorldRank peer, TimePoint started, const WaitSubject& subject) const;
 
   WorldRank rank_;
   std::uint32_t rank_count_ = 1;
   std::uint32_t spin_count_ = 0;
+  std::uint32_t yield_count_ = 0;
   WaitLimits limits_;
   const std::atomic<std::uint32_t>* poison_ = nullptr;  // in the control segment
   std::atomic<std::uint32_t>* sleepers_ = nullptr;      // in the control segment, this rank's
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace cohort::host

@@ -1,0 +1,251 @@
+// Joining, leaving and faults. Waiting is in domain_wait.cpp, exchanges in domain_exchange.cpp.
+
+#include "backend/host/domain.hpp"
+
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "backend/host/domain_state.hpp"
+#include "backend/host/futex.hpp"
+#include "backend/host/system_limits.hpp"
+
+namespace cohort::host {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::uint64_t kControlFdTag = ~std::uint64_t{0};
+constexpr milliseconds kPollSlice{50};
+// Long enough for another rank to finish writing the fault record, even if it is not running now.
+constexpr milliseconds kClaimPatience{200};
+
+// About a tenth of a millisecond of pauses, far longer than a peer that runs needs to answer.
+constexpr std::uint32_t kSpinCount = 4000;
+// Beyond as many yields as bring every other rank of an oversubscribed host to run, sleeping is
+// cheaper.
+constexpr std::uint32_t kYieldCount = 40;
+
+std::uint32_t copy_text(std::string_view text, std::span<char> target) noexcept {
+  const std::size_t bytes = std::min(text.size(), target.size());
+  std::memcpy(target.data(), text.data(), bytes);
+  return static_cast<std::uint32_t>(bytes);
+}
+
+// A peer writes the length: it is never trusted beyond the array.
+std::string read_text(std::span<const char> source, std::uint32_t bytes) {
+  return {source.data(), std::min<std::size_t>(bytes, source.size())};
+}
+
+}  // namespace
+
+Domain::Domain(WorldRank rank, std::uint32_t rank_count, const WaitLimits& limits)
+    : rank_(rank), rank_count_(rank_count), limits_(limits), state_(std::make_unique<State>()) {
+  const bool oversubscribed = rank_count > usable_cpu_count();
+  spin_count_ = oversubscribed ? 0 : kSpinCount;
+  yield_count_ = oversubscribed ? kYieldCount : 0;
+}
+
+std::shared_ptr<Domain> Domain::join(Bootstrap& bootstrap, const WaitLimits& limits) {
+  std::shared_ptr<Domain> domain(new Domain(bootstrap.rank(), bootstrap.world_size(), limits));
+  try {
+    domain->meet(bootstrap);
+  } catch (const Error& error) {
+    domain->publish_fault(error);
+    throw;
+  }
+  return domain;
+}
+
+void Domain::meet(Bootstrap& bootstrap) {
+  const TimePoint deadline = deadline_after(limits_.setup);
+  state_->mesh = host::meet(bootstrap, deadline);
+  open_control_segment(deadline);
+  const bool all_here =
+      std::all_of(state_->mesh.peers.begin(), state_->mesh.peers.end(),
+                  [](const MeshPeer& peer) { return peer.in_this_process || !peer.socket; });
+  if (!all_here) {
+    state_->monitor = Monitor::shared();
+    state_->monitor->add(state_->mesh, [this](WorldRank peer) { mark_ended(peer); });
+  }
+  // Nobody leaves the join before all have mapped the segment: from here on faults reach everybody.
+  all_gather({}, "join", deadline);
+}
+
+void Domain::open_control_segment(TimePoint deadline) {
+  const std::size_t bytes = ControlSegment::bytes_for(rank_count_);
+  const WorldRank creator{0};
+  const bool creates = rank_ == creator;
+  UniqueFd fd;
+  if (creates) {
+    fd = create_shared_memory("cohort-control", bytes, [](std::size_t) {});
+    state_->control_bytes = shared_memory_held_bytes(fd.get());
+  } else {
+    fd = receive_control_fd(deadline);
+  }
+  state_->control = SharedMapping::map(fd.get(), bytes, creator);
+  if (creates) {
+    auto* const segment = new (state_->control->data()) ControlSegment;
+    segment->rank_count = rank_count_;
+    for (std::uint32_t rank = 0; rank < rank_count_; ++rank)
+      new (segment->blocks() + rank) RankBlock;
+    for (std::uint32_t rank = 1; rank < rank_count_; ++rank) {
+      send_fd(state_->mesh, WorldRank{rank}, kControlFdTag, fd.get());
+    }
+  }
+  ControlSegment& segment = state_->segment();
+  if (segment.magic != kControlMagic || segment.rank_count != rank_count_) {
+    throw Error(ErrorCode::mismatch, "rank 0 shares control memory of another job or version",
+                creator, "join");
+  }
+  RankBlock& mine = state_->block(rank_);
+  sleepers_ = &mine.sleepers;
+  mine.pid.store(::getpid(), std::memory_order_relaxed);
+  mine.state.store(static_cast<std::uint32_t>(RankState::joined), std::memory_order_seq_cst);
+  // Last: whoever sees it may use everything above.
+  poison_ = &segment.poison;
+}
+
+UniqueFd Domain::receive_control_fd(TimePoint deadline) const {
+  const WorldRank creator{0};
+  pollfd polled{state_->mesh.peers[0].socket.get(), POLLIN, 0};
+  while (true) {
+    try {
+      if (UniqueFd fd = try_receive_fd(state_->mesh, creator, kControlFdTag)) return fd;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::peer_failed) throw;
+      throw Error(ErrorCode::peer_failed, "rank 0 ended while joining", creator, "join");
+    }
+    if (steady_clock::now() >= deadline) {
+      throw Error(ErrorCode::timeout, name_of(rank_) + " waited for rank 0 to share its memory",
+                  creator, "join");
+    }
+    ::poll(&polled, 1, static_cast<int>(kPollSlice.count()));
+  }
+}
+
+Domain::~Domain() {
+  if (poison_ != nullptr) {
+    RankBlock& mine = state_->block(rank_);
+    // Before the connections close, so that nobody takes their end for a death.
+    mine.state.store(static_cast<std::uint32_t>(RankState::left), std::memory_order_seq_cst);
+    ring();
+  }
+  if (state_->monitor) state_->monitor->remove(state_->mesh);
+}
+
+Domain::TimePoint Domain::deadline_after(milliseconds limit) const noexcept {
+  const std::chrono::duration<double, std::milli> scaled = limit * limits_.scale;
+  return steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(scaled);
+}
+
+// --- faults
+// ---------------------------------------------------------------------------------------
+
+void Domain::check(std::string_view doing) const {
+  if (poisoned()) throw fault(doing, {});
+}
+
+void Domain::publish_fault(const Error& error) noexcept {
+  publish(error);
+}
+
+void Domain::fail(const Error& error) {
+  if (publish(error) || !poisoned()) throw error;
+  throw fault(error.phase().empty() ? std::string() : "in " + error.phase(), error.phase());
+}
+
+/// True if the record is this caller's to write.
+bool Domain::claim_fault_record() noexcept {
+  std::atomic<std::uint32_t>& claim = state_->segment().fault.claim;
+  const TimePoint patience = steady_clock::now() + kClaimPatience;
+  while (true) {
+    std::uint32_t seen = 0;
+    const std::uint32_t mine = FaultRecord::owner(rank_.index());
+    if (claim.compare_exchange_strong(seen, mine, std::memory_order_seq_cst)) return true;
+    if (seen == FaultRecord::kComplete || seen > rank_count_) return false;
+    // An owner that died while writing would leave everybody else without a fault to end by.
+    const bool orphaned = state_->rank_state(WorldRank{seen - 1}) == RankState::dead;
+    if (orphaned && claim.compare_exchange_strong(seen, mine, std::memory_order_seq_cst)) {
+      return true;
+    }
+    if (steady_clock::now() >= patience) return false;
+    ::sched_yield();
+  }
+}
+
+bool Domain::publish(const Error& error) noexcept {
+  if (poison_ == nullptr) return false;
+  ControlSegment& segment = state_->segment();
+  const bool mine = claim_fault_record();
+  if (mine) {
+    FaultRecord& record = segment.fault;
+    record.code = static_cast<std::uint32_t>(error.code());
+    record.rank = error.rank() ? error.rank()->index() : FaultRecord::kNoRank;
+    record.phase_bytes = copy_text(error.phase(), record.phase);
+    record.text_bytes = copy_text(error.what(), record.text);
+    record.claim.store(FaultRecord::kComplete, std::memory_order_seq_cst);
+  }
+  // Its writer may have died between completing the record and poisoning: whoever finds it
+  // complete poisons as well.
+  const bool complete = segment.fault.claim.load() == FaultRecord::kComplete;
+  if (complete && segment.poison.exchange(1, std::memory_order_seq_cst) == 0) ring_everybody();
+  return mine;
+}
+
+/// The monitor's news that `peer`'s process or connection has ended.
+void Domain::mark_ended(WorldRank peer) noexcept {
+  std::atomic<std::uint32_t>& state = state_->block(peer).state;
+  auto seen = state.load(std::memory_order_seq_cst);
+  if (static_cast<RankState>(seen) == RankState::left) return;
+  const bool joining = static_cast<RankState>(seen) == RankState::absent;
+  const auto dead = static_cast<std::uint32_t>(RankState::dead);
+  if (!state.compare_exchange_strong(seen, dead) &&
+      static_cast<RankState>(seen) == RankState::left) {
+    return;
+  }
+  publish(Error(ErrorCode::peer_failed,
+                name_of(peer) + (joining ? " ended while joining" : " died"), peer));
+}
+
+Error Domain::fault(std::string_view doing, std::string_view phase) const {
+  const FaultRecord& record = state_->segment().fault;
+  std::string text = read_text(record.text, record.text_bytes);
+  if (!doing.empty()) {
+    text += " (" + name_of(rank_) + " was ";
+    text += doing;
+    text += ")";
+  }
+  std::optional<WorldRank> about;
+  if (record.rank != FaultRecord::kNoRank) about = WorldRank{record.rank};
+  const std::string recorded_phase = read_text(record.phase, record.phase_bytes);
+  return Error(static_cast<ErrorCode>(record.code), text, about,
+               recorded_phase.empty() ? std::string(phase) : recorded_phase);
+}
+
+// --- memory
+// ---------------------------------------------------------------------------------------
+
+std::size_t Domain::control_bytes() const noexcept {
+  return state_->control_bytes;
+}
+
+void Domain::set_pending_bytes(std::size_t bytes) noexcept {
+  state_->block(rank_).pending_bytes.store(bytes, std::memory_order_seq_cst);
+}
+
+std::size_t Domain::pending_bytes() const noexcept {
+  std::size_t sum = 0;
+  for (std::uint32_t rank = 0; rank < rank_count_; ++rank) {
+    sum += state_->block(WorldRank{rank}).pending_bytes.load(std::memory_order_seq_cst);
+  }
+  return sum;
+}
+
+}  // namespace cohort::host

@@ -1,0 +1,182 @@
+// Set-up exchanges: bytes through mailboxes in the control segment, descriptors through the control
+// connections, and the outcome of a generation through the commit word.
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "backend/host/domain_state.hpp"
+#include "backend/host/system_error.hpp"
+
+namespace cohort::host {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kPollSlice{20};
+
+std::uint32_t rounds_for(std::uint64_t total_bytes) noexcept {
+  const std::uint64_t rounds =
+      (total_bytes + MailChunk::kCapacityBytes - 1) / MailChunk::kCapacityBytes;
+  return static_cast<std::uint32_t>(std::max<std::uint64_t>(rounds, 1));
+}
+
+void write_chunk(MailChunk& chunk, std::span<const std::byte> message, std::uint32_t round,
+                 std::string_view phase) noexcept {
+  const std::size_t begin =
+      std::min(message.size(), std::size_t{round} * MailChunk::kCapacityBytes);
+  const std::size_t bytes = std::min(message.size() - begin, MailChunk::kCapacityBytes);
+  chunk.total_bytes = message.size();
+  chunk.chunk_bytes = static_cast<std::uint32_t>(bytes);
+  chunk.phase_bytes = static_cast<std::uint32_t>(std::min(phase.size(), chunk.phase.size()));
+  std::memcpy(chunk.phase.data(), phase.data(), chunk.phase_bytes);
+  if (bytes > 0) std::memcpy(chunk.bytes.data(), message.data() + begin, bytes);
+}
+
+std::string_view phase_of(const MailChunk& chunk) noexcept {
+  return {chunk.phase.data(), std::min<std::size_t>(chunk.phase_bytes, chunk.phase.size())};
+}
+
+}  // namespace
+
+std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte> mine,
+                                                       std::string_view phase, TimePoint deadline) {
+  std::vector<std::vector<std::byte>> messages(rank_count_);
+  RankBlock& own = state_->block(rank_);
+  std::uint32_t round_count = rounds_for(mine.size());
+  for (std::uint32_t round = 0; round < round_count; ++round) {
+    const std::uint32_t number = ++state_->round;
+    write_chunk(own.chunks[number % 2], mine, round, phase);
+    own.published.store(number, std::memory_order_seq_cst);
+    wake();
+    for (std::uint32_t index = 0; index < rank_count_; ++index) {
+      const WorldRank peer{index};
+      const RankBlock& block = state_->block(peer);
+      const auto published = [&] {
+        // As a difference, so that the count may wrap.
+        return static_cast<std::int32_t>(block.published.load(std::memory_order_seq_cst) -
+                                         number) >= 0;
+      };
+      wait_slowly(peer, deadline, published, [&] {
+        return WaitSubject{phase, std::string(phase)};
+      });
+      const MailChunk& chunk = block.chunks[number % 2];
+      if (phase_of(chunk) != phase_of(own.chunks[number % 2])) {
+        fail(Error(ErrorCode::mismatch,
+                   name_of(peer) + " is in " + std::string(phase_of(chunk)) + " while " +
+                       name_of(rank_) + " is in " + std::string(phase),
+                   peer, std::string(phase)));
+      }
+      const std::size_t bytes = std::min<std::size_t>(chunk.chunk_bytes, chunk.bytes.size());
+      messages[index].insert(messages[index].end(), chunk.bytes.begin(),
+                             chunk.bytes.begin() + static_cast<std::ptrdiff_t>(bytes));
+      round_count = std::max(round_count, rounds_for(chunk.total_bytes));
+    }
+  }
+  return messages;
+}
+
+std::vector<UniqueFd> Domain::all_gather_fd(int fd, std::string_view phase, TimePoint deadline) {
+  ++state_->fd_tag;
+  for (std::uint32_t rank = 0; rank < rank_count_; ++rank) {
+    if (WorldRank{rank} == rank_) continue;
+    try {
+      send_fd(state_->mesh, WorldRank{rank}, state_->fd_tag, fd);
+    } catch (const Error& error) {
+      check(phase);
+      fail(Error(error.code(), error.what(), error.rank(), std::string(phase)));
+    }
+  }
+  std::vector<UniqueFd> gathered;
+  for (std::uint32_t rank = 0; rank < rank_count_; ++rank) {
+    if (WorldRank{rank} != rank_) {
+      gathered.push_back(receive_fd(WorldRank{rank}, phase, deadline));
+      continue;
+    }
+    gathered.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!gathered.back()) throw_system_error("duplicate a descriptor", std::string(phase));
+  }
+  return gathered;
+}
+
+UniqueFd Domain::receive_fd(WorldRank from, std::string_view phase, TimePoint deadline) {
+  const TimePoint started = steady_clock::now();
+  const WaitSubject subject{phase, std::string(phase)};
+  pollfd polled{state_->mesh.peers[from.index()].socket.get(), POLLIN, 0};
+  while (true) {
+    check("waiting for " + name_of(from) + " in " + subject.text);
+    try {
+      if (UniqueFd fd = try_receive_fd(state_->mesh, from, state_->fd_tag)) return fd;
+    } catch (const Error& error) {
+      fail(Error(error.code(), error.what(), error.rank(), std::string(phase)));
+    }
+    if (steady_clock::now() >= deadline) fail(late(from, started, subject));
+    ::poll(&polled, 1, static_cast<int>(kPollSlice.count()));
+  }
+}
+
+std::uint32_t Domain::next_generation() const noexcept {
+  return state_->block(rank_).ready_generation.load(std::memory_order_relaxed) + 1;
+}
+
+CommitOutcome Domain::decide(std::uint32_t generation, bool ready, TimePoint deadline) {
+  std::atomic<std::uint64_t>& word = state_->segment().commit;
+  std::uint64_t seen = word.load(std::memory_order_seq_cst);
+  while (commit_word::generation(seen) + 1 == generation) {
+    const auto begun = commit_word::begun(seen, generation);
+    if (!begun) break;
+    if (word.compare_exchange_weak(seen, *begun, std::memory_order_seq_cst)) seen = *begun;
+  }
+  const auto known = commit_word::outcome(seen, generation);
+  if (!known && !commit_word::is_pending(seen, generation)) {
+    throw Error(ErrorCode::usage,
+                "generation " + std::to_string(generation) + " cannot follow generation " +
+                    std::to_string(commit_word::generation(seen)),
+                std::nullopt, "commit");
+  }
+  const auto settle = [&](CommitOutcome outcome) {
+    std::uint64_t now = word.load(std::memory_order_seq_cst);
+    while (commit_word::is_pending(now, generation) &&
+           !word.compare_exchange_weak(now, commit_word::settled(now, outcome),
+                                       std::memory_order_seq_cst)) {
+    }
+    ring_everybody();
+  };
+  const auto pending = [&] {
+    return commit_word::is_pending(word.load(std::memory_order_seq_cst), generation);
+  };
+  if (!ready) settle(CommitOutcome::aborted);
+  if (ready) {
+    state_->block(rank_).ready_generation.store(generation, std::memory_order_seq_cst);
+    wake();
+  }
+  for (std::uint32_t rank = 0; pending();) {
+    const WorldRank peer{rank};
+    const auto peer_ready = [&] {
+      return state_->block(peer).ready_generation.load(std::memory_order_seq_cst) == generation;
+    };
+    if (peer_ready()) {
+      if (++rank == rank_count_) settle(CommitOutcome::committed);
+    } else if (poisoned() || state_->rank_state(peer) != RankState::joined ||
+               steady_clock::now() >= deadline) {
+      settle(CommitOutcome::aborted);
+    } else {
+      sleep_once(peer, std::min(steady_clock::now() + milliseconds(100), deadline),
+                 [&] { return peer_ready() || !pending(); });
+    }
+  }
+  const auto outcome = commit_word::outcome(word.load(std::memory_order_seq_cst), generation);
+  if (!outcome) {
+    fail(Error(ErrorCode::system,
+               "the outcome of generation " + std::to_string(generation) +
+                   " is forgotten: the other ranks are far ahead",
+               std::nullopt, "commit"));
+  }
+  return *outcome;
+}
+
+}  // namespace cohort::host

@@ -1,0 +1,98 @@
+#include "backend/host/shared_memory.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include "backend/host/system_error.hpp"
+
+namespace cohort::host {
+namespace {
+
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+constexpr std::size_t kReservePieceBytes = std::size_t{64} << 20;
+
+/// Device, inode and size: what tells one object of the process from another.
+using ObjectId = std::tuple<dev_t, ino_t, std::size_t>;
+
+struct Registry {
+  std::mutex mutex;
+  std::map<ObjectId, std::weak_ptr<SharedMapping>> mappings;
+};
+
+// Never destroyed: a thread may still end a mapping while the process exits.
+Registry& registry() {
+  static auto* const instance = new Registry;
+  return *instance;
+}
+
+struct stat status_of(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) throw_system_error("look at shared memory (fstat)");
+  return status;
+}
+
+}  // namespace
+
+UniqueFd create_shared_memory(const char* name, std::size_t bytes,
+                              FunctionRef<void(std::size_t)> reserved) {
+  UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) throw_system_error("create shared memory (memfd_create)");
+  if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
+    throw_system_error("size shared memory (ftruncate)");
+  }
+  for (std::size_t offset = 0; offset < bytes;) {
+    const std::size_t piece = std::min(bytes - offset, kReservePieceBytes);
+    if (::fallocate(fd.get(), 0, static_cast<off_t>(offset), static_cast<off_t>(piece)) != 0) {
+      if (errno == EINTR) continue;
+      throw_system_error("reserve " + std::to_string(bytes) + " bytes of shared memory");
+    }
+    offset += piece;
+    reserved(piece);
+  }
+  if (::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) {
+    throw_system_error("seal shared memory (F_ADD_SEALS)");
+  }
+  return fd;
+}
+
+std::size_t shared_memory_held_bytes(int fd) {
+  constexpr std::size_t kBlockBytes = 512;  // the unit of st_blocks, whatever the page size
+  return static_cast<std::size_t>(status_of(fd).st_blocks) * kBlockBytes;
+}
+
+std::shared_ptr<SharedMapping> SharedMapping::map(int fd, std::size_t bytes, WorldRank owner) {
+  const struct stat status = status_of(fd);
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  if (static_cast<std::size_t>(status.st_size) != bytes || (seals & F_SEAL_SHRINK) == 0) {
+    throw Error(ErrorCode::mismatch,
+                "rank " + std::to_string(owner.index()) + " shares " +
+                    std::to_string(status.st_size) + " bytes of memory where " +
+                    std::to_string(bytes) + " were agreed",
+                owner, "map");
+  }
+  Registry& known = registry();
+  const std::lock_guard lock(known.mutex);
+  std::erase_if(known.mappings, [](const auto& entry) { return entry.second.expired(); });
+  std::weak_ptr<SharedMapping>& entry =
+      known.mappings[ObjectId{status.st_dev, status.st_ino, bytes}];
+  if (std::shared_ptr<SharedMapping> mapping = entry.lock()) return mapping;
+  void* const data =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+  if (data == MAP_FAILED) throw_system_error("map shared memory (mmap)");
+  std::shared_ptr<SharedMapping> mapping(new SharedMapping(static_cast<std::byte*>(data), bytes));
+  entry = mapping;
+  return mapping;
+}
+
+SharedMapping::~SharedMapping() {
+  ::munmap(data_, bytes_);
+}
+
+}  // namespace cohort::host

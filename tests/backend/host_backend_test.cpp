@@ -1,0 +1,120 @@
+#include "backend/host/host_backend.hpp"
+
+#include <algorithm>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "backend/host/system_limits.hpp"
+#include "support/ranks.hpp"
+
+namespace cohort::host {
+namespace {
+
+using namespace std::chrono_literals;
+using test::RankMode;
+using testing::HasSubstr;
+
+class HostBackendRanks : public testing::TestWithParam<std::uint32_t> {};
+
+TEST_P(HostBackendRanks, ShareArenasThatAreZeroedAndCounted) {
+  static constexpr std::size_t kBytes = 3 * 4096;
+  const auto results =
+      test::run_ranks(RankMode::threads, GetParam(), [](World& world) -> std::string {
+        Domain& domain = world.domain();
+        HostBackend backend(domain.shared_from_this());
+        const std::unique_ptr<Arena> arena = backend.allocate(kBytes);
+        EXPECT_EQ(arena->bytes(), kBytes);
+        EXPECT_EQ(arena->measured_bytes(), kBytes) << "reserved before anybody touched it";
+        EXPECT_TRUE(std::all_of(arena->local(), arena->local() + kBytes,
+                                [](std::byte value) { return value == std::byte{0}; }));
+        std::fill_n(arena->local(), kBytes, std::byte(world.rank().index() + 1));
+        arena->map_peers(domain.deadline_after(60s));
+        EXPECT_EQ(arena->registrations(), world.size());
+        EXPECT_EQ(arena->of(world.rank()), arena->local());
+        for (std::uint32_t rank = 0; rank < world.size(); ++rank) {
+          const std::byte* const peer = arena->of(WorldRank{rank});
+          EXPECT_EQ(peer[0], std::byte(rank + 1));
+          EXPECT_EQ(peer[kBytes - 1], std::byte(rank + 1));
+        }
+        domain.all_gather({}, "done", domain.deadline_after(60s));
+        return {};
+      });
+  expect_no_errors(results);
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, HostBackendRanks, testing::Values(1u, 2u, 4u, 8u),
+                         [](const auto& p) { return std::to_string(p.param) + "_ranks"; });
+
+TEST(HostBackend, RanksOfOneProcessShareOneMapping) {
+  std::vector<std::byte*> seen(3);
+  expect_no_errors(test::run_ranks(RankMode::threads, 3, [&](World& world) -> std::string {
+    Domain& domain = world.domain();
+    HostBackend backend(domain.shared_from_this());
+    const std::unique_ptr<Arena> arena = backend.allocate(4096);
+    arena->map_peers(domain.deadline_after(60s));
+    seen[world.rank().index()] = arena->of(WorldRank{1});
+    domain.all_gather({}, "done", domain.deadline_after(60s));
+    return {};
+  }));
+  EXPECT_EQ(seen[0], seen[1]);
+  EXPECT_EQ(seen[0], seen[2]);
+}
+
+TEST(HostBackend, RefusesMoreThanIsLeftBeforeTakingAny) {
+  const auto available = available_memory();
+  ASSERT_TRUE(available);
+  const std::size_t too_much = (available->bytes / 4096 + 1024) * 4096;
+  const auto results = test::run_ranks(RankMode::threads, 1, [&](World& world) -> std::string {
+    HostBackend(world.domain().shared_from_this()).allocate(too_much);
+    return {};
+  });
+  ASSERT_TRUE(results[0].error);
+  EXPECT_EQ(results[0].error->code(), ErrorCode::out_of_memory);
+  EXPECT_THAT(results[0].error->what(), HasSubstr("leaves"));
+  EXPECT_THAT(results[0].error->what(), HasSubstr("asks for"));
+}
+
+TEST(HostBackend, CountsInRanksThatAllocateAtTheSameTime) {
+  const auto available = available_memory();
+  ASSERT_TRUE(available);
+  // Fits once, not twice. The peers' announcement stands for their allocation.
+  const std::size_t most = available->bytes / 4096 / 10 * 7 * 4096;
+  const auto results = test::run_ranks(RankMode::threads, 2, [&](World& world) -> std::string {
+    Domain& domain = world.domain();
+    if (world.rank().index() == 1) domain.set_pending_bytes(most);
+    domain.all_gather({}, "announced", domain.deadline_after(60s));
+    if (world.rank().index() == 0) HostBackend(domain.shared_from_this()).allocate(most);
+    return {};
+  });
+  ASSERT_TRUE(results[0].error);
+  EXPECT_EQ(results[0].error->code(), ErrorCode::out_of_memory);
+}
+
+TEST(HostBackend, RefusesSizesThatAreNoMultipleOfTheGranule) {
+  const auto results = test::run_ranks(RankMode::threads, 1, [&](World& world) -> std::string {
+    HostBackend backend(world.domain().shared_from_this());
+    EXPECT_THROW(backend.allocate(0), Error);
+    EXPECT_THROW(backend.allocate(100), Error);
+    return {};
+  });
+  expect_no_errors(results);
+}
+
+TEST(HostBackend, LeavesNothingMappedBehind) {
+  const auto results = test::run_ranks(RankMode::threads, 2, [&](World& world) -> std::string {
+    Domain& domain = world.domain();
+    HostBackend backend(domain.shared_from_this());
+    backend.allocate(4096)->map_peers(domain.deadline_after(60s));
+    return {};
+  });
+  expect_no_errors(results);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    EXPECT_EQ(line.find("memfd:cohort"), std::string::npos) << line;
+  }
+}
+
+}  // namespace
+}  // namespace cohort::host
