@@ -3,30 +3,34 @@
 
 set(runtime_folders base topology rendezvous backend heap reduce collectives session layer)
 
-add_library(cohort SHARED)
-if(COHORT_SANITIZE)
-  # The tests link the folders; linking the same objects once more would only cost time.
-  set_target_properties(cohort PROPERTIES EXCLUDE_FROM_ALL ON)
-endif()
-add_library(cohort::cohort ALIAS cohort)
+# Not called `cohort`, which is the name of the command's file in the build folder.
+add_library(cohort_library SHARED)
+add_library(cohort::cohort ALIAS cohort_library)
 foreach(folder IN LISTS runtime_folders)
   if(TARGET cohort_${folder})
-    target_sources(cohort PRIVATE $<TARGET_OBJECTS:cohort_${folder}>)
+    target_sources(cohort_library PRIVATE $<TARGET_OBJECTS:cohort_${folder}>)
     get_target_property(libraries cohort_${folder} COHORT_THIRD_PARTY)
-    target_link_libraries(cohort PRIVATE ${libraries})
+    target_link_libraries(cohort_library PRIVATE ${libraries})
   endif()
 endforeach()
-target_link_libraries(cohort PRIVATE Threads::Threads)
-target_include_directories(cohort PUBLIC
+target_link_libraries(cohort_library PRIVATE Threads::Threads)
+target_include_directories(cohort_library PUBLIC
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
   $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_compile_features(cohort PUBLIC cxx_std_20)
+target_compile_features(cohort_library PUBLIC cxx_std_20)
+target_link_options(cohort_library PRIVATE -Wl,--no-undefined)
 # Until 1.0 every minor version may change the interface, so it stands in the soname.
-set_target_properties(cohort PROPERTIES
+set_target_properties(cohort_library PROPERTIES
+  OUTPUT_NAME cohort
+  EXPORT_NAME cohort
   LINKER_LANGUAGE CXX
   VERSION ${PROJECT_VERSION}
   SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+if(COHORT_SANITIZE)
+  # The tests link the folders; linking the same objects once more would only cost time.
+  set_target_properties(cohort_library PROPERTIES EXCLUDE_FROM_ALL ON)
+endif()
 
 include(CMakePackageConfigHelpers)
 set(package_directory ${CMAKE_INSTALL_LIBDIR}/cmake/cohort)
@@ -34,7 +38,7 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/cohortConfig.cmake.in
   ${PROJECT_BINARY_DIR}/cohortConfig.cmake INSTALL_DESTINATION ${package_directory})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/cohortConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
-install(TARGETS cohort EXPORT cohortTargets COMPONENT library)
+install(TARGETS cohort_library EXPORT cohortTargets COMPONENT library)
 install(EXPORT cohortTargets NAMESPACE cohort:: DESTINATION ${package_directory}
   COMPONENT library)
 install(FILES ${PROJECT_BINARY_DIR}/cohortConfig.cmake

@@ -7,7 +7,10 @@
 #include <cohort/error.hpp>
 #include <cohort/ids.hpp>
 #include <cohort/layout.hpp>
+#include <cohort/ledger.hpp>
 #include <cohort/plan.hpp>
 #include <cohort/session.hpp>
+#include <cohort/tensor.hpp>
 #include <cohort/verdict.hpp>
+#include <cohort/version.hpp>
 #include <cohort/world.hpp>
