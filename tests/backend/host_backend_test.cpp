@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "backend/host/system_limits.hpp"
+#include "base/system_limits.hpp"
 #include "support/ranks.hpp"
 
 namespace cohort::host {

@@ -13,7 +13,7 @@
 
 #include "backend/host/domain_state.hpp"
 #include "backend/host/futex.hpp"
-#include "backend/host/system_limits.hpp"
+#include "base/system_limits.hpp"
 
 namespace cohort::host {
 namespace {

@@ -120,7 +120,7 @@ UniqueFd Domain::receive_fd(WorldRank from, std::string_view phase, TimePoint de
 }
 
 std::uint32_t Domain::next_generation() const noexcept {
-  return state_->block(rank_).ready_generation.load(std::memory_order_relaxed) + 1;
+  return state_->generation + 1;
 }
 
 CommitOutcome Domain::decide(std::uint32_t generation, bool ready, TimePoint deadline) {
@@ -176,6 +176,7 @@ CommitOutcome Domain::decide(std::uint32_t generation, bool ready, TimePoint dea
                    " is forgotten: the other ranks are far ahead",
                std::nullopt, "commit"));
   }
+  state_->generation = generation;
   return *outcome;
 }
 

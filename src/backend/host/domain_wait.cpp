@@ -9,7 +9,7 @@
 
 #include "backend/host/domain_state.hpp"
 #include "backend/host/futex.hpp"
-#include "backend/host/system_limits.hpp"
+#include "base/system_limits.hpp"
 
 namespace cohort::host {
 namespace {
@@ -101,8 +101,9 @@ void Domain::wait_slowly(WorldRank peer, TimePoint deadline, FunctionRef<bool()>
   const TimePoint stall = deadline_after(limits_.stall);
   bool stalled = false;
   while (true) {
-    const TimePoint slice = steady_clock::now() + kSleepSlice;
-    if (sleep_once(peer, std::min(slice, deadline), ready)) return;
+    TimePoint slice = std::min(steady_clock::now() + kSleepSlice, deadline);
+    if (!stalled) slice = std::min(slice, stall);
+    if (sleep_once(peer, slice, ready)) return;
     check_wait(peer, subject);
     const TimePoint now = steady_clock::now();
     if (!stalled && now >= stall) {

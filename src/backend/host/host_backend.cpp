@@ -7,8 +7,8 @@
 #include <cohort/error.hpp>
 
 #include "backend/host/shared_memory.hpp"
-#include "backend/host/system_limits.hpp"
 #include "base/bytes.hpp"
+#include "base/system_limits.hpp"
 
 namespace cohort::host {
 namespace {
@@ -82,7 +82,7 @@ class HostArena final : public Arena {
   UniqueFd fd_;
   std::size_t bytes_;
   std::shared_ptr<SharedMapping> local_;
-  std::uint64_t registrations_ = 1;  // this rank's own
+  std::uint64_t registrations_ = 1;                    // this rank's own
   std::vector<std::shared_ptr<SharedMapping>> peers_;  // by world rank; empty before map_peers
 };
 

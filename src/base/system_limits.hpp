@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-namespace cohort::host {
+namespace cohort {
 
 /// CPUs that this process may run on at the same time: its affinity mask, cut by a CPU quota.
 std::uint32_t usable_cpu_count();
@@ -23,4 +23,4 @@ std::optional<AvailableMemory> available_memory();
 /// Whether a process is stopped by a signal or a debugger. False where that is not visible.
 bool process_is_stopped(std::int64_t pid);
 
-}  // namespace cohort::host
+}  // namespace cohort

@@ -1,4 +1,4 @@
-#include "backend/host/system_limits.hpp"
+#include "base/system_limits.hpp"
 
 #include <sched.h>
 
@@ -9,7 +9,7 @@
 #include <sstream>
 #include <vector>
 
-namespace cohort::host {
+namespace cohort {
 namespace {
 
 namespace fs = std::filesystem;
@@ -122,4 +122,4 @@ bool process_is_stopped(std::int64_t pid) {
          (text[end + 2] == 'T' || text[end + 2] == 't');
 }
 
-}  // namespace cohort::host
+}  // namespace cohort
