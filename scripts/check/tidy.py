@@ -99,30 +99,36 @@ def check_includes(files):
 
 
 def check_lists(files):
-    """Every source is named in the CMakeLists.txt of the nearest folder that has one."""
+    """Every source is named, relative to it, in the CMakeLists.txt of a folder above it."""
     for path in files:
         if not path.endswith(".cpp"):
             continue
-        folder = pathlib.PurePosixPath(path).parent
-        while str(folder) != "." and f"{folder}/CMakeLists.txt" not in files:
-            folder = folder.parent
-        listed = files.get(f"{folder}/CMakeLists.txt", "")
-        name = str(pathlib.PurePosixPath(path).relative_to(folder))
-        if not re.search(rf"(?<![\w/]){re.escape(name)}(?![\w/])", listed):
-            yield f"{path}: not listed in {folder}/CMakeLists.txt"
+        lists = []
+        for folder in pathlib.PurePosixPath(path).parents:
+            text = files.get(str(folder / "CMakeLists.txt"))
+            if text is not None:
+                lists.append(str(folder / "CMakeLists.txt"))
+                name = re.escape(str(pathlib.PurePosixPath(path).relative_to(folder)))
+                if re.search(rf"(?<![\w/]){name}(?![\w/])", text):
+                    break
+        else:
+            yield f"{path}: not listed in {' or '.join(lists) or 'any CMakeLists.txt'}"
 
 
 def check_mirror(files):
-    """tests/<folder>/**/x_test.cpp tests src/<folder>/**/x.{hpp,cpp} or <cohort/x.hpp>."""
+    """tests/<folder>/x_test.cpp or x_aspect_test.cpp tests an x.{hpp,cpp} of src/<folder>."""
     for path in files:
-        match = re.match(r"tests/([^/]+)/(.*/)?([^/]+)_test\.cpp$", path)
+        match = re.match(r"tests/([^/]+)/(?:.*/)?([^/]+)_test\.cpp$", path)
         if not match or match[1] in FREE_TEST_FOLDERS:
             continue
         source = "apps/cohort" if match[1] == "apps" else f"src/{match[1]}"
-        stem = f"{source}/{match[2] or ''}{match[3]}"
-        known = (f"{stem}.cpp", f"{stem}.hpp", f"include/cohort/{match[3]}.hpp")
-        if not any(name in files for name in known):
-            yield f"{path}: tests no file of its name; expected {stem}.cpp or .hpp"
+        stems = {
+            pathlib.PurePosixPath(name).stem
+            for name in files
+            if name.startswith((f"{source}/", "include/cohort/")) and CODE.search(name)
+        }
+        if not any(f"{match[2]}_".startswith(f"{stem}_") for stem in stems):
+            yield f"{path}: tests no file of its name in {source}"
 
 
 CHECKS = (check_sizes, check_leftovers, check_includes, check_lists, check_mirror)

@@ -63,10 +63,14 @@ class Tidy(unittest.TestCase):
         self.expect("src/base/hash.cpp", "", "not listed in src/base/CMakeLists.txt")
         # `arena.cpp` is no part of a listed `host/arena.cpp`.
         self.expect("src/heap/arena.cpp", "", "not listed in src/heap/CMakeLists.txt")
+        self.expect("stray.cpp", "", "not listed in any CMakeLists.txt")
 
     def test_tests_mirror_sources(self):
-        files = dict(CLEAN, **{"tests/base/odd_test.cpp": ""})
-        files["tests/base/CMakeLists.txt"] += "odd_test.cpp"
+        listed = CLEAN["tests/base/CMakeLists.txt"] + "odd_test.cpp error_text_test.cpp"
+        files = dict(CLEAN, **{"tests/base/CMakeLists.txt": listed})
+        files["tests/base/error_text_test.cpp"] = ""
+        self.assertEqual(tidy.findings_of(files), [])
+        files["tests/base/odd_test.cpp"] = ""
         self.assertEqual(len(tidy.findings_of(files)), 1)
         self.assertIn("tests no file of its name", tidy.findings_of(files)[0])
 
