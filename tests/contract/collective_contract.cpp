@@ -1,0 +1,228 @@
+#include "contract/collective_contract.hpp"
+
+#include <array>
+#include <cstring>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "contract/reference_values.hpp"
+
+namespace cohort::contract {
+namespace {
+
+constexpr std::array kDTypes = {DType::f32, DType::bf16, DType::i32, DType::i64};
+constexpr std::array kReduceOps = {ReduceOp::sum, ReduceOp::min, ReduceOp::max};
+/// Elements of one rank's part: nothing, one, around a vector, and past the limit of host_inline.
+constexpr std::array<std::size_t, 7> kPartElements = {0, 1, 3, 63, 65, 1000, 5000};
+constexpr std::size_t kRanksMax = 16;
+constexpr std::size_t kElementsMax = 5000 * kRanksMax + 64;
+
+/// Where an operand lies: taken from the slot, or in ordinary memory, perhaps off alignment.
+enum class Home : std::uint8_t { heap, heap_shifted, outside };
+constexpr std::array kHomes = {Home::heap, Home::heap_shifted, Home::outside};
+
+/// One call under test: two operands in the homes asked for, outputs poisoned.
+class Bench {
+ public:
+  Bench(Session& session, Group on, WorldRank self, DType of, std::uint64_t call_seed)
+      : group(on), rank(self), dtype(of), seed(call_seed), session_(&session) {}
+
+  Tensor operand(Home home, std::size_t elements, bool second) {
+    std::vector<std::byte>& outside = second ? outside_second_ : outside_first_;
+    const std::size_t shift = home == Home::heap ? 0 : 3;  // elements
+    std::byte* base = nullptr;
+    if (home == Home::outside) {
+      outside.assign((elements + shift) * bytes_of(dtype), std::byte{0x5A});
+      base = outside.data();
+    } else {
+      const std::uint32_t first_slot = static_cast<std::uint32_t>(dtype) * 2;
+      base = session_->take(SlotId{first_slot + (second ? 1U : 0U)}).as<std::byte>();
+    }
+    Tensor tensor{base + shift * bytes_of(dtype), elements, dtype};
+    std::memset(tensor.data, 0x5A, elements * bytes_of(dtype));
+    return tensor;
+  }
+
+  void expect(const Tensor& output, std::size_t index, std::uint64_t wanted,
+              const std::string& what) const {
+    const std::uint64_t actual = bits_at(output.data, index, dtype);
+    if (actual == wanted) return;
+    throw std::runtime_error(what + " on " + std::string(to_string(group.kind())) + " of " +
+                             std::to_string(group.size()) + ", " + std::string(to_string(dtype)) +
+                             ", rank " + std::to_string(rank.index()) + ": element " +
+                             std::to_string(index) + " of " + std::to_string(output.elements) +
+                             " has bits " + std::to_string(actual) + ", expected " +
+                             std::to_string(wanted));
+  }
+
+  Group group;
+  WorldRank rank;
+  DType dtype;
+  std::uint64_t seed;
+
+ private:
+  Session* session_;
+  std::vector<std::byte> outside_first_;
+  std::vector<std::byte> outside_second_;
+};
+
+void expect_reduced(const Bench& bench, const Tensor& output, std::size_t first, ReduceOp op,
+                    const std::string& what) {
+  for (std::size_t i = 0; i < output.elements; ++i) {
+    const std::uint64_t wanted =
+        reduced_bits(bench.seed, bench.group.ranks(), first + i, bench.dtype, op);
+    bench.expect(output, i, wanted, what);
+    check_against_float64(wanted, bench.seed, bench.group.ranks(), first + i, bench.dtype, op,
+                          what);
+  }
+}
+
+void check_all_reduce(Bench& bench, std::size_t elements, ReduceOp op, Home in, Home out) {
+  const Tensor input = bench.operand(in, elements, false);
+  fill(input.data, bench.seed, bench.rank, 0, elements, bench.dtype);
+  const Tensor output = bench.operand(out, elements, true);
+  static_cast<void>(bench.group.all_reduce(input, output, op));
+  expect_reduced(bench, output, 0, op, "all_reduce");
+  for (std::size_t i = 0; i < elements; ++i) {
+    bench.expect(input, i, element_bits(bench.seed, bench.rank, i, bench.dtype),
+                 "input of all_reduce");
+  }
+  const Tensor both = bench.operand(in, elements, false);
+  fill(both.data, bench.seed, bench.rank, 0, elements, bench.dtype);
+  static_cast<void>(bench.group.all_reduce(both, op));
+  expect_reduced(bench, both, 0, op, "all_reduce in place");
+}
+
+/// Part of member m: uneven, some of them empty, different from size to size.
+std::vector<std::size_t> uneven_counts(std::uint32_t size, std::size_t part) {
+  std::vector<std::size_t> counts(size);
+  for (std::uint32_t m = 0; m < size; ++m) {
+    counts[m] = (m + part) % 3 == 0 ? 0 : (part * (m % 4 + 1)) / 3;
+  }
+  return counts;
+}
+
+void expect_gathered(const Bench& bench, const Tensor& output, std::span<const std::size_t> counts,
+                     const std::string& what) {
+  std::size_t position = 0;
+  for (std::uint32_t m = 0; m < bench.group.size(); ++m) {
+    const WorldRank from = bench.group.to_world(GroupRank{m});
+    for (std::size_t i = 0; i < counts[m]; ++i) {
+      bench.expect(output, position++, element_bits(bench.seed, from, i, bench.dtype), what);
+    }
+  }
+}
+
+void check_gather(Bench& bench, std::span<const std::size_t> counts, bool plain, Home in,
+                  Home out) {
+  const std::uint32_t self = bench.group.rank().index();
+  const std::size_t total = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
+  const std::size_t begin = std::accumulate(counts.begin(), counts.begin() + self, std::size_t{0});
+  const auto gather = [&](ConstTensor input, Tensor output) {
+    static_cast<void>(plain ? bench.group.all_gather(input, output)
+                            : bench.group.all_gatherv(input, output, counts));
+  };
+  const Tensor input = bench.operand(in, counts[self], false);
+  fill(input.data, bench.seed, bench.rank, 0, counts[self], bench.dtype);
+  const Tensor output = bench.operand(out, total, true);
+  gather(input, output);
+  expect_gathered(bench, output, counts, plain ? "all_gather" : "all_gatherv");
+
+  const Tensor whole = bench.operand(out, total, true);
+  const Tensor own{static_cast<std::byte*>(whole.data) + begin * bytes_of(bench.dtype),
+                   counts[self], bench.dtype};
+  fill(own.data, bench.seed, bench.rank, 0, counts[self], bench.dtype);
+  gather(own, whole);
+  expect_gathered(bench, whole, counts, "gather in place");
+}
+
+void check_scatter(Bench& bench, std::span<const std::size_t> counts, bool plain, ReduceOp op,
+                   Home in, Home out) {
+  const std::uint32_t self = bench.group.rank().index();
+  const std::size_t total = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
+  const std::size_t begin = std::accumulate(counts.begin(), counts.begin() + self, std::size_t{0});
+  const auto scatter = [&](ConstTensor input, Tensor output) {
+    static_cast<void>(plain ? bench.group.reduce_scatter(input, output, op)
+                            : bench.group.reduce_scatterv(input, output, counts, op));
+  };
+  const Tensor input = bench.operand(in, total, false);
+  fill(input.data, bench.seed, bench.rank, 0, total, bench.dtype);
+  const Tensor output = bench.operand(out, counts[self], true);
+  scatter(input, output);
+  expect_reduced(bench, output, begin, op, plain ? "reduce_scatter" : "reduce_scatterv");
+
+  const Tensor whole = bench.operand(in, total, false);
+  fill(whole.data, bench.seed, bench.rank, 0, total, bench.dtype);
+  const Tensor own{static_cast<std::byte*>(whole.data) + begin * bytes_of(bench.dtype),
+                   counts[self], bench.dtype};
+  scatter(whole, own);
+  expect_reduced(bench, own, begin, op, "reduce_scatter in place");
+}
+
+void check_broadcast(Bench& bench, std::size_t elements, Home home) {
+  for (std::uint32_t root = 0; root < bench.group.size(); ++root) {
+    const Tensor operand = bench.operand(home, elements, false);
+    const WorldRank from = bench.group.to_world(GroupRank{root});
+    if (bench.rank == from) fill(operand.data, bench.seed, from, 0, elements, bench.dtype);
+    static_cast<void>(bench.group.broadcast(operand, GroupRank{root}));
+    for (std::size_t i = 0; i < elements; ++i) {
+      bench.expect(operand, i, element_bits(bench.seed, from, i, bench.dtype), "broadcast");
+    }
+  }
+}
+
+void check_part_size(Bench& bench, std::size_t part, Home in, Home out) {
+  const std::uint32_t size = bench.group.size();
+  const std::vector<std::size_t> even(size, part);
+  const std::vector<std::size_t> uneven = uneven_counts(size, part);
+  check_gather(bench, even, true, in, out);
+  check_gather(bench, uneven, false, in, out);
+  check_broadcast(bench, part, in);
+  for (const ReduceOp op : kReduceOps) {
+    ++bench.seed;
+    check_all_reduce(bench, part, op, in, out);
+    check_scatter(bench, even, true, op, in, out);
+    check_scatter(bench, uneven, false, op, in, out);
+  }
+  static_cast<void>(bench.group.barrier());
+}
+
+}  // namespace
+
+Plan collective_plan(const Layout& layout, const PlanOptions& options) {
+  Plan plan(layout, options);
+  std::vector<GroupKind> kinds = {GroupKind::world, GroupKind::tp, GroupKind::attn_tp,
+                                  GroupKind::attn_cp, GroupKind::attn};
+  for (const DType dtype : kDTypes) {
+    for (const char* role : {"first", "second"}) {
+      static_cast<void>(
+          plan.slot(std::string(to_string(dtype)) + "_" + role, {.groups = kinds,
+                                                                 .dtype = dtype,
+                                                                 .rows_max = kElementsMax,
+                                                                 .row_elements = 1,
+                                                                 .depth = 2}));
+    }
+  }
+  return plan;
+}
+
+void check_collectives(Session& session, WorldRank rank, std::uint64_t seed) {
+  std::uint32_t turn = 0;
+  for (const std::size_t part : kPartElements) {
+    for (const DType dtype : kDTypes) {
+      for (const GroupKind kind : {GroupKind::tp, GroupKind::attn_tp, GroupKind::attn_cp,
+                                   GroupKind::attn, GroupKind::world}) {
+        // Every pair of homes comes up over the sweep; all of them in every place would take long.
+        const Home in = kHomes[turn % kHomes.size()];
+        const Home out = kHomes[turn / kHomes.size() % kHomes.size()];
+        ++turn;
+        Bench bench(session, session.group(kind), rank, dtype, seed + turn * 16);
+        check_part_size(bench, part, in, out);
+      }
+    }
+  }
+}
+
+}  // namespace cohort::contract
