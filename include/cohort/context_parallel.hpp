@@ -38,14 +38,14 @@ struct RowPlace {
 
 /// How context parallelism shares the new tokens of one replica's sequences: zigzag.
 ///
-/// Each sequence of L new tokens is cut into S = 2 * cp blocks, block b of L / S tokens and one more
-/// if b < L % S; rank r owns blocks r and S - 1 - r, so that every rank has early tokens, which see
-/// few keys, and late ones, which see many. Blocks of short sequences may be empty. A sequence of
-/// one new token (a decode step) lies on rank 0.
+/// Each sequence of L new tokens is cut into S = 2 * cp blocks, block b of L / S tokens and one
+/// more if b < L % S; rank r owns blocks r and S - 1 - r, so that every rank has early tokens,
+/// which see few keys, and late ones, which see many. Blocks of short sequences may be empty. A
+/// sequence of one new token (a decode step) lies on rank 0.
 ///
 /// Orders of rows: *token order* is sequence after sequence, each by position; *local order* of a
-/// rank is its tokens in token order; *gathered order* is rank 0's local rows, then rank 1's, and so
-/// on. Value type, pure.
+/// rank is its tokens in token order; *gathered order* is rank 0's local rows, then rank 1's, and
+/// so on. Value type, pure.
 class COHORT_EXPORT ContextParallel {
  public:
   /// Throws: Error{usage} for cp of 0.
