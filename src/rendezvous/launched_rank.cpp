@@ -1,0 +1,259 @@
+// One connection per process, opened when first needed and never closed: the launcher hears errors
+// over it until the process ends.
+
+#include "rendezvous/launched_rank.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <cohort/bootstrap.hpp>
+
+#include "rendezvous/protocol.hpp"
+#include "rendezvous/wire.hpp"
+
+namespace cohort {
+namespace rendezvous {
+namespace {
+
+using TimePoint = Bootstrap::TimePoint;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// For the launcher's answer to a question, which it gives at once.
+constexpr milliseconds kAnswerPatience{1000};
+
+[[noreturn]] void refuse(const std::string& message) {
+  throw Error(ErrorCode::usage, message, std::nullopt, "join");
+}
+
+std::uint32_t parse_number(const char* variable, std::string_view text) {
+  std::uint32_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, value);
+  if (text.empty() || parsed.ec != std::errc{} || parsed.ptr != end) {
+    refuse(std::string(variable) + "='" + std::string(text) + "' is not a number");
+  }
+  return value;
+}
+
+bool is_open_unix_socket(int fd) {
+  int domain = 0;
+  socklen_t bytes = sizeof domain;
+  return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0 && domain == AF_UNIX;
+}
+
+int milliseconds_until(TimePoint deadline) {
+  const auto rest = deadline - steady_clock::now();
+  if (rest <= steady_clock::duration::zero()) return 0;
+  const auto whole = std::chrono::duration_cast<milliseconds>(rest).count() + 1;
+  return static_cast<int>(std::min<decltype(whole)>(whole, 60'000));
+}
+
+class LauncherConnection {
+ public:
+  explicit LauncherConnection(int socket) : socket_(socket) {
+    // A program that this rank starts must not speak in its name.
+    ::fcntl(socket_, F_SETFD, FD_CLOEXEC);
+  }
+
+  std::mutex& mutex() noexcept { return mutex_; }
+  std::uint64_t next_round() noexcept { return next_round_++; }
+
+  /// False if the launcher is gone or does not take it in time.
+  bool send(FrameType type, std::span<const std::byte> payload, TimePoint deadline) {
+    const std::vector<std::byte> frame = encode_frame(type, payload);
+    for (std::size_t sent = 0; sent < frame.size();) {
+      const ssize_t count =
+          ::send(socket_, frame.data() + sent, frame.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (count > 0) {
+        sent += static_cast<std::size_t>(count);
+      } else if (errno == EAGAIN) {
+        if (!wait(POLLOUT, deadline)) return false;
+      } else if (errno != EINTR) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// Nothing at the deadline. Throws: Error{peer_failed} if the launcher is gone.
+  std::optional<Frame> receive(TimePoint deadline) {
+    while (true) {
+      if (auto frame = reader_.next()) return frame;
+      if (!wait(POLLIN, deadline)) return std::nullopt;
+      std::array<std::byte, 4096> bytes;
+      const ssize_t count = ::recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
+      if (count > 0) {
+        reader_.feed(std::span(bytes).first(static_cast<std::size_t>(count)));
+      } else if (count == 0 || (errno != EAGAIN && errno != EINTR)) {
+        throw Error(ErrorCode::peer_failed, "the launcher has ended", std::nullopt, "join");
+      }
+    }
+  }
+
+ private:
+  bool wait(short events, TimePoint deadline) {
+    pollfd polled{socket_, events, 0};
+    while (true) {
+      const int count = ::poll(&polled, 1, milliseconds_until(deadline));
+      if (count > 0) return true;
+      if (count == 0 && steady_clock::now() >= deadline) return false;
+    }
+  }
+
+  int socket_;
+  std::mutex mutex_;
+  std::uint64_t next_round_ = 0;
+  FrameReader reader_;
+};
+
+std::optional<RankEnvironment> process_environment() {
+  return parse_rank_environment([](const char* variable) { return std::getenv(variable); });
+}
+
+LauncherConnection& connection(const RankEnvironment& environment) {
+  static auto* const instance = new LauncherConnection(environment.socket);
+  return *instance;
+}
+
+class LauncherBootstrap final : public Bootstrap {
+ public:
+  explicit LauncherBootstrap(const RankEnvironment& environment)
+      : environment_(environment), launcher_(connection(environment)) {}
+
+  WorldRank rank() const noexcept override { return environment_.rank; }
+  std::uint32_t world_size() const noexcept override { return environment_.rank_count; }
+
+  std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine,
+                                                 TimePoint deadline) override {
+    const std::lock_guard lock(launcher_.mutex());
+    const std::uint64_t round = launcher_.next_round();
+    wire::Writer writer;
+    writer.put(round);
+    writer.put_bytes(mine);
+    if (!launcher_.send(FrameType::gather, writer.bytes(), deadline)) fail_without_launcher();
+    while (auto frame = launcher_.receive(deadline)) {
+      if (frame->type == FrameType::failed) throw decode_error(frame->payload);
+      if (frame->type != FrameType::gathered) continue;  // a late answer to an old question
+      wire::Reader reader(frame->payload);
+      if (reader.get<std::uint64_t>() != round) continue;
+      std::vector<std::vector<std::byte>> all;
+      for (std::uint32_t index = 0; index < environment_.rank_count; ++index) {
+        const auto bytes = reader.get_bytes();
+        all.emplace_back(bytes.begin(), bytes.end());
+      }
+      return all;
+    }
+    fail_late(round);
+  }
+
+ private:
+  [[noreturn]] void fail_without_launcher() const {
+    throw Error(ErrorCode::peer_failed, "the launcher does not answer any more", std::nullopt,
+                "join");
+  }
+
+  [[noreturn]] void fail_late(std::uint64_t round) {
+    const TimePoint patience = steady_clock::now() + kAnswerPatience;
+    wire::Writer writer;
+    writer.put(round);
+    std::optional<WorldRank> missing;
+    std::string names;
+    if (launcher_.send(FrameType::ask_missing, writer.bytes(), patience)) {
+      while (auto frame = launcher_.receive(patience)) {
+        if (frame->type != FrameType::missing) continue;
+        wire::Reader reader(frame->payload);
+        while (!reader.at_end()) {
+          const WorldRank rank{reader.get<std::uint32_t>()};
+          if (!missing) missing = rank;
+          names += (names.empty() ? "rank " : ", rank ") + std::to_string(rank.index());
+        }
+        break;
+      }
+    }
+    if (!missing) fail_without_launcher();
+    throw Error(ErrorCode::timeout, names + " did not join in time", missing, "join");
+  }
+
+  RankEnvironment environment_;
+  LauncherConnection& launcher_;
+};
+
+}  // namespace
+
+std::optional<RankEnvironment> parse_rank_environment(
+    const std::function<const char*(const char*)>& lookup) {
+  const std::array variables{kRankVariable, kWorldSizeVariable, kSocketVariable};
+  std::array<const char*, variables.size()> values{};
+  const char* present = nullptr;
+  const char* absent = nullptr;
+  for (std::size_t index = 0; index < variables.size(); ++index) {
+    values[index] = lookup(variables[index]);
+    (values[index] != nullptr ? present : absent) = variables[index];
+  }
+  if (present == nullptr) return std::nullopt;
+  if (absent != nullptr) {
+    refuse(std::string(present) + " is set but " + absent +
+           " is not; start ranks with 'cohort run', or unset both");
+  }
+  RankEnvironment environment;
+  environment.rank_count = parse_number(kWorldSizeVariable, values[1]);
+  if (environment.rank_count == 0 || environment.rank_count > kRankCountMax) {
+    refuse(std::string(kWorldSizeVariable) + "=" + values[1] + " is not from 1 to " +
+           std::to_string(kRankCountMax));
+  }
+  environment.rank = WorldRank{parse_number(kRankVariable, values[0])};
+  if (environment.rank.index() >= environment.rank_count) {
+    refuse(std::string(kRankVariable) + "=" + values[0] + " is not below " + kWorldSizeVariable +
+           "=" + values[1]);
+  }
+  const std::uint32_t socket = parse_number(kSocketVariable, values[2]);
+  if (socket > 0x7fff'ffff || !is_open_unix_socket(static_cast<int>(socket))) {
+    refuse(std::string(kSocketVariable) + "=" + values[2] +
+           " is not the launcher's open socket; a program between 'cohort run' and this one must "
+           "pass it on");
+  }
+  environment.socket = static_cast<int>(socket);
+  return environment;
+}
+
+}  // namespace rendezvous
+
+std::unique_ptr<Bootstrap> Bootstrap::from_environment() {
+  const auto environment = rendezvous::process_environment();
+  if (!environment) return solo();
+  return std::make_unique<rendezvous::LauncherBootstrap>(*environment);
+}
+
+bool started_by_launcher() noexcept {
+  try {
+    return rendezvous::process_environment().has_value();
+  } catch (...) {
+    return false;
+  }
+}
+
+bool report_error(const Error& error) noexcept {
+  try {
+    const auto environment = rendezvous::process_environment();
+    if (!environment) return false;
+    rendezvous::LauncherConnection& launcher = rendezvous::connection(*environment);
+    const std::lock_guard lock(launcher.mutex());
+    return launcher.send(rendezvous::FrameType::error, rendezvous::encode_error(error),
+                         std::chrono::steady_clock::now() + rendezvous::kAnswerPatience);
+  } catch (...) {
+    return false;
+  }
+}
+
+}  // namespace cohort
