@@ -1,0 +1,87 @@
+#include "collectives/call_check.hpp"
+
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace cohort::collectives {
+namespace {
+
+constexpr std::uint32_t kSize = 3;
+constexpr std::uint32_t kSelf = 1;
+
+struct Scene {
+  std::vector<float> in = std::vector<float>(64);
+  std::vector<float> out = std::vector<float>(64);
+  std::vector<std::size_t> counts = {4, 0, 5};
+  Call call;
+
+  Scene(Op op, std::size_t in_elements, std::size_t out_elements) {
+    call.op = op;
+    call.input = {in.data(), in_elements, DType::f32};
+    call.output = {out.data(), out_elements, DType::f32};
+    call.counts = counts;
+  }
+  std::string fault() const { return find_fault(call, kSize, kSelf).value_or("none"); }
+};
+
+TEST(CallCheck, AcceptsWhatFits) {
+  EXPECT_EQ(Scene(Op::all_reduce, 5, 5).fault(), "none");
+  EXPECT_EQ(Scene(Op::all_gather, 5, 15).fault(), "none");
+  EXPECT_EQ(Scene(Op::reduce_scatter, 15, 5).fault(), "none");
+  EXPECT_EQ(Scene(Op::all_gatherv, 0, 9).fault(), "none");
+  EXPECT_EQ(Scene(Op::reduce_scatterv, 9, 0).fault(), "none");
+  EXPECT_EQ(Scene(Op::all_gather, 0, 0).fault(), "none");
+  EXPECT_EQ(Scene(Op::barrier, 1, 2).fault(), "none");
+}
+
+TEST(CallCheck, NamesTheSizeThatDoesNotFit) {
+  EXPECT_EQ(Scene(Op::all_reduce, 5, 6).fault(), "output has 6 elements, the input is 5");
+  EXPECT_EQ(Scene(Op::all_gather, 5, 10).fault(),
+            "output has 10 elements, group size x input is 15");
+  EXPECT_EQ(Scene(Op::reduce_scatter, 14, 5).fault(),
+            "input has 14 elements, group size x output is 15");
+  EXPECT_EQ(Scene(Op::all_gatherv, 1, 9).fault(), "input has 1 elements, this rank's count is 0");
+  EXPECT_EQ(Scene(Op::reduce_scatterv, 8, 0).fault(),
+            "input has 8 elements, the sum of counts is 9");
+  Scene few(Op::all_gatherv, 0, 9);
+  few.call.counts = few.call.counts.first(2);
+  EXPECT_EQ(few.fault(), "counts has 2 entries for a group of 3");
+}
+
+TEST(CallCheck, NamesOtherFaults) {
+  Scene types(Op::all_reduce, 5, 5);
+  types.call.output.dtype = DType::i32;
+  EXPECT_EQ(types.fault(), "input is f32, output is i32");
+  Scene null(Op::all_reduce, 5, 5);
+  null.call.input.data = nullptr;
+  EXPECT_EQ(null.fault(), "input is null");
+  Scene root(Op::broadcast, 5, 5);
+  root.call.root = GroupRank{3};
+  EXPECT_EQ(root.fault(), "root 3 in a group of 3");
+}
+
+TEST(CallCheck, OverlapIsFineOnlyInPlace) {
+  Scene reduce(Op::all_reduce, 5, 5);
+  reduce.call.output.data = reduce.in.data();
+  EXPECT_EQ(reduce.fault(), "none");
+  reduce.call.output.data = reduce.in.data() + 2;
+  EXPECT_NE(reduce.fault(), "none");
+  reduce.call.output.data = reduce.in.data() + 5;
+  EXPECT_EQ(reduce.fault(), "none");
+
+  Scene gather(Op::all_gather, 4, 12);
+  gather.call.input.data = gather.out.data() + 4;  // rank 1's own part
+  EXPECT_EQ(gather.fault(), "none");
+  gather.call.input.data = gather.out.data();
+  EXPECT_NE(gather.fault(), "none");
+
+  Scene scatter(Op::reduce_scatter, 12, 4);
+  scatter.call.output.data = scatter.in.data() + 4;
+  EXPECT_EQ(scatter.fault(), "none");
+  scatter.call.output.data = scatter.in.data() + 8;
+  EXPECT_NE(scatter.fault(), "none");
+}
+
+}  // namespace
+}  // namespace cohort::collectives

@@ -1,0 +1,50 @@
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include <cohort/plan.hpp>
+
+namespace cohort {
+namespace {
+
+Plan make_plan(Symmetry symmetry) {
+  Plan plan(Layout{{.tp = 4}}, {.symmetry = symmetry, .lanes = 2});
+  static_cast<void>(plan.slot("mlp", {.groups = {GroupKind::tp, GroupKind::world},
+                                      .dtype = DType::bf16,
+                                      .rows_max = 4096,
+                                      .row_elements = 576,
+                                      .depth = 2}));
+  return plan;
+}
+
+TEST(Footprint, RowsAddUpToTheArenaWithinOneGranule) {
+  for (const Symmetry symmetry : {Symmetry::on, Symmetry::off}) {
+    const Footprint planned = footprint(make_plan(symmetry));
+    std::size_t sum = 0;
+    for (const FootprintRow& row : planned.rows) {
+      if (row.kind != FootprintRow::Kind::control) sum += row.bytes;
+    }
+    EXPECT_LE(sum, planned.arena_bytes);
+    // Every region may round up to its alignment, every separate piece of memory to a granule.
+    EXPECT_LE(planned.arena_bytes, sum + 2 * planned.granule_bytes + planned.rows.size() * 256);
+    EXPECT_EQ(planned.arena_bytes % planned.granule_bytes, 0U);
+  }
+}
+
+TEST(Footprint, ChargesTheControlSegmentToRankZero) {
+  const Footprint planned = footprint(make_plan(Symmetry::on));
+  EXPECT_GT(planned.control_bytes, 0U);
+  EXPECT_EQ(planned.planned_bytes(WorldRank{0}), planned.arena_bytes + planned.control_bytes);
+  EXPECT_EQ(planned.planned_bytes(WorldRank{3}), planned.arena_bytes);
+}
+
+TEST(Footprint, PrintsEverySlotAndTheTotal) {
+  std::ostringstream text;
+  text << footprint(make_plan(Symmetry::on));
+  for (const char* part : {"mlp", "tp", "staging", "scratch", "9.0 MiB"}) {
+    EXPECT_NE(text.str().find(part), std::string::npos) << part << " missing in\n" << text.str();
+  }
+}
+
+}  // namespace
+}  // namespace cohort

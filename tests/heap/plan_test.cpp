@@ -1,0 +1,89 @@
+#include <functional>
+
+#include <gtest/gtest.h>
+
+#include <cohort/error.hpp>
+#include <cohort/plan.hpp>
+
+#include "heap/arena_layout.hpp"
+
+namespace cohort {
+namespace {
+
+SlotSpec small_spec() {
+  return {.groups = {GroupKind::tp}, .dtype = DType::bf16, .rows_max = 3, .row_elements = 5};
+}
+
+void expect_refused(const std::string& name, const SlotSpec& spec, const std::string& part) {
+  Plan plan(Layout{{.tp = 2}});
+  try {
+    static_cast<void>(plan.slot(name, spec));
+    ADD_FAILURE() << "accepted; expected: " << part;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::usage);
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("'" + name + "'"), std::string::npos);
+  }
+}
+
+TEST(Plan, RefusesSlotsThatMakeNoSense) {
+  SlotSpec spec = small_spec();
+  expect_refused("", spec, "needs a name");
+  spec.groups.clear();
+  expect_refused("a", spec, "names no group");
+  spec = small_spec();
+  spec.rows_max = 0;
+  expect_refused("a", spec, "rows_max is 0");
+  spec = small_spec();
+  spec.row_elements = 0;
+  expect_refused("a", spec, "row_elements is 0");
+  spec = small_spec();
+  spec.depth = 0;
+  expect_refused("a", spec, "depth 0");
+  spec = small_spec();
+  spec.rows_max = std::size_t{1} << 40;
+  spec.row_elements = std::size_t{1} << 40;
+  expect_refused("a", spec, "too large");
+}
+
+TEST(Plan, RefusesANameTwice) {
+  Plan plan(Layout{{.tp = 2}});
+  static_cast<void>(plan.slot("kv", small_spec()));
+  EXPECT_THROW(static_cast<void>(plan.slot("kv", small_spec())), Error);
+}
+
+TEST(Plan, RefusesNoLanes) {
+  EXPECT_THROW(Plan(Layout{{.tp = 2}}, {.lanes = 0}), Error);
+}
+
+// Packed by running sum: nothing but the declarations decides an offset.
+TEST(Plan, OffsetsAreTheRunningSumOfWhatWasDeclaredBefore) {
+  Plan plan(Layout{{.tp = 4}});
+  std::size_t end = 0;
+  for (std::uint32_t i = 1; i < 40; ++i) {
+    SlotSpec spec = small_spec();
+    spec.rows_max = i * 7;
+    spec.depth = i % 3 + 1;
+    const SlotId id = plan.slot("slot" + std::to_string(i), spec);
+    const PlannedSlot& slot = plan.slot(id);
+    EXPECT_EQ(slot.offset, end);
+    EXPECT_EQ(slot.entry_bytes % heap::kAlignmentBytes, 0U);
+    EXPECT_GE(slot.entry_bytes, i * 7 * 5 * 2);
+    EXPECT_LT(slot.entry_bytes, i * 7 * 5 * 2 + heap::kAlignmentBytes);
+    end += slot.entry_bytes * spec.depth;
+  }
+}
+
+TEST(Plan, GroupMaskIsTheUnionOfItsSlots) {
+  Plan plan(Layout{{.tp = 2}});
+  EXPECT_EQ(plan.group_mask(), 0U);
+  SlotSpec spec = small_spec();
+  static_cast<void>(plan.slot("a", spec));
+  spec.groups = {GroupKind::world, GroupKind::attn};
+  static_cast<void>(plan.slot("b", spec));
+  const auto bit = [](GroupKind kind) { return 1U << static_cast<unsigned>(kind); };
+  EXPECT_EQ(plan.group_mask(), bit(GroupKind::tp) | bit(GroupKind::world) | bit(GroupKind::attn));
+}
+
+}  // namespace
+}  // namespace cohort

@@ -1,0 +1,80 @@
+#include "heap/slot_rings.hpp"
+
+#include <map>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace cohort::heap {
+namespace {
+
+Plan make_plan() {
+  Plan plan(Layout{{.tp = 2}});
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    static_cast<void>(
+        plan.slot("s" + std::to_string(i),
+                  {.groups = {GroupKind::tp}, .rows_max = 1, .row_elements = 1, .depth = i + 1}));
+  }
+  return plan;
+}
+
+TEST(SlotRings, TheNextEntryDependsOnTheNumberOfTakesAlone) {
+  const Plan plan = make_plan();
+  SlotRings rings(plan, 3);
+  SlotRings other(plan, 3);
+  std::mt19937 random(7);
+  std::array<std::uint32_t, 4> takes{};
+  for (int step = 0; step < 500; ++step) {
+    const std::uint32_t slot = random() % 4;
+    const EntryId entry = rings.next(SlotId{slot});
+    EXPECT_EQ(entry.entry, takes[slot]++ % (slot + 1));
+    // Uses of entries, which depend on time, do not move the ring.
+    rings.note_use(entry, random() % 3, random());
+    if (random() % 2 == 0) rings.settle(entry, [](std::size_t, std::uint64_t) {});
+    EXPECT_EQ(other.next(SlotId{slot}), entry);
+  }
+}
+
+// Against a map that remembers the last call of every (entry, channel).
+TEST(SlotRings, SettleWaitsForTheLastUseOnEveryChannelOnce) {
+  const Plan plan = make_plan();
+  SlotRings rings(plan, 5);
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::map<std::size_t, std::uint64_t>> model;
+  std::mt19937 random(11);
+  for (int step = 0; step < 5000; ++step) {
+    const std::uint32_t slot = random() % 4;
+    const EntryId entry{slot, static_cast<std::uint32_t>(random() % (slot + 1))};
+    auto& expected = model[{entry.slot, entry.entry}];
+    if (random() % 3 != 0) {
+      const std::size_t channel = random() % 5;
+      const auto sequence = static_cast<std::uint64_t>(step);
+      rings.note_use(entry, channel, sequence);
+      expected[channel] = sequence;
+      EXPECT_TRUE(rings.is_pending(entry));
+      continue;
+    }
+    std::map<std::size_t, std::uint64_t> waited;
+    rings.settle(entry, [&](std::size_t channel, std::uint64_t sequence) {
+      EXPECT_TRUE(waited.emplace(channel, sequence).second);
+    });
+    EXPECT_EQ(waited, expected);
+    expected.clear();
+    EXPECT_FALSE(rings.is_pending(entry));
+  }
+}
+
+TEST(SlotRings, AFailedWaitLeavesTheUsePending) {
+  const Plan plan = make_plan();
+  SlotRings rings(plan, 2);
+  const EntryId entry = rings.next(SlotId{2});
+  rings.note_use(entry, 1, 9);
+  EXPECT_THROW(rings.settle(entry, [](std::size_t, std::uint64_t) { throw 1; }), int);
+  EXPECT_TRUE(rings.is_pending(entry));
+}
+
+TEST(SlotRings, RefusesMoreChannelsThanItHasBits) {
+  EXPECT_THROW(SlotRings(make_plan(), 65), std::exception);
+}
+
+}  // namespace
+}  // namespace cohort::heap
