@@ -5,6 +5,7 @@ Usage: tidy.py [ROOT]. Looks at the files that git tracks; prints one line for e
 """
 
 import pathlib
+import posixpath
 import re
 import subprocess
 import sys
@@ -99,20 +100,20 @@ def check_includes(files):
 
 
 def check_lists(files):
-    """Every source is named, relative to it, in the CMakeLists.txt of a folder above it."""
-    for path in files:
-        if not path.endswith(".cpp"):
+    """Every source is named in a CMakeLists.txt, relative to it or to the project."""
+    listed = set()
+    for path, text in files.items():
+        if not path.endswith("CMakeLists.txt"):
             continue
-        lists = []
-        for folder in pathlib.PurePosixPath(path).parents:
-            text = files.get(str(folder / "CMakeLists.txt"))
-            if text is not None:
-                lists.append(str(folder / "CMakeLists.txt"))
-                name = re.escape(str(pathlib.PurePosixPath(path).relative_to(folder)))
-                if re.search(rf"(?<![\w/]){name}(?![\w/])", text):
-                    break
-        else:
-            yield f"{path}: not listed in {' or '.join(lists) or 'any CMakeLists.txt'}"
+        folder = posixpath.dirname(path)
+        for name in re.findall(r"[^\s()\"=]+\.cpp", text):
+            name = name.replace("${CMAKE_CURRENT_SOURCE_DIR}/", "")
+            start = "" if name.startswith("${PROJECT_SOURCE_DIR}/") else folder
+            name = name.removeprefix("${PROJECT_SOURCE_DIR}/")
+            listed.add(posixpath.normpath(posixpath.join(start, name)))
+    for path in files:
+        if path.endswith(".cpp") and path not in listed:
+            yield f"{path}: listed in no CMakeLists.txt"
 
 
 def check_mirror(files):

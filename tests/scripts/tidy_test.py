@@ -60,10 +60,13 @@ class Tidy(unittest.TestCase):
         self.assertEqual(len(tidy.findings_of(dict(CLEAN, **listed))), 2)
 
     def test_unlisted_sources(self):
-        self.expect("src/base/hash.cpp", "", "not listed in src/base/CMakeLists.txt")
+        self.expect("src/base/hash.cpp", "", "listed in no CMakeLists.txt")
         # `arena.cpp` is no part of a listed `host/arena.cpp`.
-        self.expect("src/heap/arena.cpp", "", "not listed in src/heap/CMakeLists.txt")
-        self.expect("stray.cpp", "", "not listed in any CMakeLists.txt")
+        self.expect("src/heap/arena.cpp", "", "listed in no CMakeLists.txt")
+        shared = dict(CLEAN, **{"tests/support/ranks.cpp": ""})
+        for name in ("../support/ranks.cpp", "${PROJECT_SOURCE_DIR}/tests/support/ranks.cpp"):
+            lists = f"cohort_test(base SOURCES error_test.cpp {name})\n"
+            self.assertEqual(tidy.findings_of({**shared, "tests/base/CMakeLists.txt": lists}), [])
 
     def test_tests_mirror_sources(self):
         listed = CLEAN["tests/base/CMakeLists.txt"] + "odd_test.cpp error_text_test.cpp"
