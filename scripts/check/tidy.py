@@ -19,8 +19,8 @@ README_LINES_MAX = 200
 READING_ORDER = (
     "base topology rendezvous backend heap collectives session layer model engine report".split()
 )
-# Folders of tests/ whose files stand for a claim, not for a source file.
-FREE_TEST_FOLDERS = {"contract", "ranks", "process", "install", "scripts", "support", "data"}
+# Folders of tests/ that have no twin in src/.
+FREE_TEST_FOLDERS = set("apps contract ranks process install scripts support data".split())
 
 CODE = re.compile(r"\.(cpp|hpp|py|cmake)$|CMakeLists\.txt$|^scripts/[^.]+$|^\.ci/run$")
 TEXT = re.compile(CODE.pattern + r"|\.(md|txt|json|in|clang-tidy|clang-format)$")
@@ -117,19 +117,13 @@ def check_lists(files):
 
 
 def check_mirror(files):
-    """tests/<folder>/x_test.cpp or x_aspect_test.cpp tests an x.{hpp,cpp} of src/<folder>."""
-    for path in files:
-        match = re.match(r"tests/([^/]+)/(?:.*/)?([^/]+)_test\.cpp$", path)
-        if not match or match[1] in FREE_TEST_FOLDERS:
-            continue
-        source = "apps/cohort" if match[1] == "apps" else f"src/{match[1]}"
-        stems = {
-            pathlib.PurePosixPath(name).stem
-            for name in files
-            if name.startswith((f"{source}/", "include/cohort/")) and CODE.search(name)
-        }
-        if not any(f"{match[2]}_".startswith(f"{stem}_") for stem in stems):
-            yield f"{path}: tests no file of its name in {source}"
+    """tests/ mirrors src/: each folder of either has its twin, but for tests that need none."""
+    sources = {path.split("/")[1] for path in files if re.match(r"src/[^/]+/.*\.cpp$", path)}
+    tests = {path.split("/")[1] for path in files if re.match(r"tests/[^/]+/.*\.cpp$", path)}
+    for folder in sorted(sources - tests):
+        yield f"src/{folder}: has no tests in tests/{folder}"
+    for folder in sorted(tests - sources - FREE_TEST_FOLDERS):
+        yield f"tests/{folder}: there is no src/{folder}"
 
 
 CHECKS = (check_sizes, check_leftovers, check_includes, check_lists, check_mirror)
