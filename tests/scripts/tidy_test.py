@@ -55,6 +55,7 @@ class Tidy(unittest.TestCase):
         self.expect("src/base/error.cpp", later, "comes later in the reading order")
         self.expect("src/base/error.cpp", '#include "error.hpp"\n', "named by their folder")
         listed = {"src/odd/CMakeLists.txt": "odd.cpp", "src/odd/odd.cpp": ""}
+        listed |= {"tests/odd/CMakeLists.txt": "odd_test.cpp", "tests/odd/odd_test.cpp": ""}
         for finding in tidy.findings_of(dict(CLEAN, **listed)):
             self.assertIn("folder odd is not in the reading order", finding)
         self.assertEqual(len(tidy.findings_of(dict(CLEAN, **listed))), 2)
