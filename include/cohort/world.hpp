@@ -3,7 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <string_view>
 
 #include <cohort/bootstrap.hpp>
 #include <cohort/error.hpp>
@@ -38,15 +38,17 @@ class COHORT_EXPORT World {
 
   World(World&&) noexcept;
   World& operator=(World&&) noexcept;
-  /// Leaves. A rank that leaves while others still wait for it shows up there as peer_failed.
+  /// Leaves, once the last session of this world is gone too. A rank that leaves while others still
+  /// wait for it shows up there as peer_failed.
   ~World();
 
   WorldRank rank() const noexcept;
   std::uint32_t size() const noexcept;
   const WaitLimits& limits() const noexcept;
 
-  /// Throws the job's fault if any rank has failed; use it inside long local work. Local.
-  void check() const;
+  /// Throws the job's fault if any rank has failed; use it inside long local work. `doing` says what
+  /// this rank was at, e.g. "loading layer 3", and ends the message. Local.
+  void check(std::string_view doing = {}) const;
 
   /// Publishes this rank's error as the job's fault, unless there already is one, so that every
   /// other rank ends with the same code and text. Local; wakes everybody.

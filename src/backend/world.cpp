@@ -25,8 +25,8 @@ std::uint32_t World::size() const noexcept {
 const WaitLimits& World::limits() const noexcept {
   return domain_->limits();
 }
-void World::check() const {
-  domain_->check();
+void World::check(std::string_view doing) const {
+  domain_->check(doing);
 }
 void World::fail(const Error& error) noexcept {
   domain_->publish_fault(error);

@@ -6,8 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "backend/domain_fixture.hpp"
 #include "base/system_limits.hpp"
-#include "support/ranks.hpp"
 
 namespace cohort::host {
 namespace {
@@ -16,36 +16,34 @@ using namespace std::chrono_literals;
 using test::RankMode;
 using testing::HasSubstr;
 
-class HostBackendRanks : public testing::TestWithParam<std::uint32_t> {};
+class HostBackendRanks : public RankTest {};
 
 TEST_P(HostBackendRanks, ShareArenasThatAreZeroedAndCounted) {
   static constexpr std::size_t kBytes = 3 * 4096;
-  const auto results =
-      test::run_ranks(RankMode::threads, GetParam(), [](World& world) -> std::string {
-        Domain& domain = world.domain();
-        HostBackend backend(domain.shared_from_this());
-        const std::unique_ptr<Arena> arena = backend.allocate(kBytes);
-        EXPECT_EQ(arena->bytes(), kBytes);
-        EXPECT_EQ(arena->measured_bytes(), kBytes) << "reserved before anybody touched it";
-        EXPECT_TRUE(std::all_of(arena->local(), arena->local() + kBytes,
-                                [](std::byte value) { return value == std::byte{0}; }));
-        std::fill_n(arena->local(), kBytes, std::byte(world.rank().index() + 1));
-        arena->map_peers(domain.deadline_after(60s));
-        EXPECT_EQ(arena->registrations(), world.size());
-        EXPECT_EQ(arena->of(world.rank()), arena->local());
-        for (std::uint32_t rank = 0; rank < world.size(); ++rank) {
-          const std::byte* const peer = arena->of(WorldRank{rank});
-          EXPECT_EQ(peer[0], std::byte(rank + 1));
-          EXPECT_EQ(peer[kBytes - 1], std::byte(rank + 1));
-        }
-        domain.all_gather({}, "done", domain.deadline_after(60s));
-        return {};
-      });
+  const auto results = run([](World& world) -> std::string {
+    Domain& domain = world.domain();
+    HostBackend backend(domain.shared_from_this());
+    const std::unique_ptr<Arena> arena = backend.allocate(kBytes);
+    EXPECT_EQ(arena->bytes(), kBytes);
+    EXPECT_EQ(arena->measured_bytes(), kBytes) << "reserved before anybody touched it";
+    EXPECT_TRUE(std::all_of(arena->local(), arena->local() + kBytes,
+                            [](std::byte value) { return value == std::byte{0}; }));
+    std::fill_n(arena->local(), kBytes, std::byte(world.rank().index() + 1));
+    arena->map_peers(domain.deadline_after(60s));
+    EXPECT_EQ(arena->registrations(), world.size());
+    EXPECT_EQ(arena->of(world.rank()), arena->local());
+    for (std::uint32_t rank = 0; rank < world.size(); ++rank) {
+      const std::byte* const peer = arena->of(WorldRank{rank});
+      EXPECT_EQ(peer[0], std::byte(rank + 1));
+      EXPECT_EQ(peer[kBytes - 1], std::byte(rank + 1));
+    }
+    domain.all_gather({}, "done", domain.deadline_after(60s));
+    return {};
+  });
   expect_no_errors(results);
 }
 
-INSTANTIATE_TEST_SUITE_P(Threads, HostBackendRanks, testing::Values(1u, 2u, 4u, 8u),
-                         [](const auto& p) { return std::to_string(p.param) + "_ranks"; });
+INSTANTIATE_TEST_SUITE_P(Ranks, HostBackendRanks, testing::ValuesIn(kAllSettings), name_of_setting);
 
 TEST(HostBackend, RanksOfOneProcessShareOneMapping) {
   std::vector<std::byte*> seen(3);

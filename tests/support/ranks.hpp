@@ -35,8 +35,8 @@ using RankBody = std::function<std::string(World&)>;
 ///
 /// With RankMode::processes every rank is a new process of this test binary that runs the current
 /// test from its beginning up to this call, then the body: what comes before the call must be
-/// cheap and the same every time, and the body hands results back only by returning them. Failed
-/// expectations inside a body fail the test in both modes.
+/// cheap and the same every time, a test can hold one such call only, and the body hands results
+/// back by returning them. Failed expectations inside a body fail the test in both modes.
 std::vector<RankResult> run_ranks(RankMode mode, std::uint32_t rank_count, const RankBody& body,
                                   const WaitLimits& limits = patient_limits());
 

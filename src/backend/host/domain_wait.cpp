@@ -113,7 +113,8 @@ void Domain::wait_slowly(WorldRank peer, TimePoint deadline, FunctionRef<bool()>
     if (now < deadline) continue;
     if (ready()) return;
     const WaitSubject what = subject();
-    if (publish(late(peer, started, what)) || !poisoned()) throw late(peer, started, what);
+    const Error error = late(peer, started, what);  // once: publishing ends the others' waits
+    if (publish(error) || !poisoned()) throw error;
     throw fault(waiting_text(peer, what), what.phase);
   }
 }
