@@ -8,6 +8,7 @@
 
 #include <cohort/error.hpp>
 
+#include "base/bf16.hpp"
 #include "model/gguf_cursor.hpp"
 
 namespace cohort {
@@ -175,10 +176,6 @@ float f32_from_f16(std::uint16_t bits) noexcept {
   const std::uint32_t wide_exponent =
       exponent == 31 ? 255u : exponent + (127 - 15);
   return std::bit_cast<float>(sign | wide_exponent << 23 | fraction << 13);
-}
-
-float f32_from_bf16(std::uint16_t bits) noexcept {
-  return std::bit_cast<float>(std::uint32_t{bits} << 16);
 }
 
 void dequantize_rows(const GgufTensor &tensor, std::uint64_t row_begin,

@@ -18,9 +18,6 @@ struct TensorPart {
 /// The value of IEEE 754 half-precision bits, exactly. Local.
 float f32_from_f16(std::uint16_t bits) noexcept;
 
-/// The value of bfloat16 bits, exactly. Local.
-float f32_from_bf16(std::uint16_t bits) noexcept;
-
 /// Writes rows [row_begin, row_begin + row_count) of `tensor` to `out` as f32,
 /// (row_count, tensor.column_count()). Local.
 /// Throws: Error{usage} if the rows are not all in the tensor or `out` has another size.
