@@ -1,0 +1,3 @@
+#include <cohort/cohort.hpp>
+
+cohort::Buffer scratch(cohort::Session& session) { return session.take(); }
