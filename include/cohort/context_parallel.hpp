@@ -62,6 +62,9 @@ class COHORT_EXPORT ContextParallel {
   /// The rank's tokens in local order; runs that meet are one. Throws: Error{usage} past cp.
   std::span<const TokenRun> runs(std::uint32_t cp_rank) const;
 
+  /// All ranks' runs in gathered order; `local_row` is the row in that order.
+  std::vector<TokenRun> gathered_runs() const;
+
   /// For each row in token order its row in gathered order: tokens[i] = gathered[token_order()[i]].
   std::vector<std::size_t> token_order() const;
 

@@ -40,6 +40,10 @@ class COHORT_EXPORT BatchRows {
 
   std::size_t total() const noexcept { return starts_.back(); }
 
+  /// The placement that attention works in: {attn_dp} of rows by replica, {attn_dp, attn_cp} by
+  /// chunk.
+  Placement attention() const noexcept { return attention_; }
+
   /// The rows that `rank` holds in a placement; what it owes does not matter.
   /// Throws: Error{unsupported} for axes that are no prefix of (attn_dp, attn_cp, attn_tp).
   RowRange range(const Layout& layout, const Placement& placement, WorldRank rank) const;
@@ -48,9 +52,11 @@ class COHORT_EXPORT BatchRows {
   bool fits(const Layout& layout) const noexcept;
 
  private:
-  BatchRows(const Layout& layout, std::span<const std::size_t> chunk_counts);
+  BatchRows(const Layout& layout, std::span<const std::size_t> chunk_counts,
+            const Placement& attention);
   std::uint32_t attn_dp_ = 1;
   std::uint32_t attn_cp_ = 1;
+  Placement attention_;
   std::vector<std::size_t> starts_;  // of each tp rank's slice, and the end; (tp + 1)
 };
 

@@ -33,18 +33,22 @@ BatchRows BatchRows::by_replica(const Layout& layout, std::span<const std::size_
       chunks.push_back(even_part(count, sizes.attn_cp, i));
     }
   }
-  return {layout, chunks};
+  return {layout, chunks, {{TokenAxis::attn_dp}, std::nullopt}};
 }
 
 BatchRows BatchRows::by_chunk(const Layout& layout, std::span<const std::size_t> counts) {
   const LayoutSizes& sizes = layout.sizes();
   require_counts(counts.size(), std::size_t{sizes.attn_dp} * sizes.attn_cp,
                  "chunks (--attn-dp x --attn-cp)");
-  return {layout, counts};
+  return {layout, counts, {{TokenAxis::attn_dp, TokenAxis::attn_cp}, std::nullopt}};
 }
 
-BatchRows::BatchRows(const Layout& layout, std::span<const std::size_t> chunk_counts)
-    : attn_dp_(layout.sizes().attn_dp), attn_cp_(layout.sizes().attn_cp), starts_{0} {
+BatchRows::BatchRows(const Layout& layout, std::span<const std::size_t> chunk_counts,
+                     const Placement& attention)
+    : attn_dp_(layout.sizes().attn_dp),
+      attn_cp_(layout.sizes().attn_cp),
+      attention_(attention),
+      starts_{0} {
   for (const std::size_t count : chunk_counts) {
     for (std::uint32_t i = 0; i < layout.attn_tp(); ++i) {
       starts_.push_back(starts_.back() + even_part(count, layout.attn_tp(), i));

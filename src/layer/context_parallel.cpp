@@ -66,16 +66,23 @@ std::span<const TokenRun> ContextParallel::runs(std::uint32_t cp_rank) const {
   return runs_[cp_rank];
 }
 
-std::vector<std::size_t> ContextParallel::token_order() const {
-  std::vector<std::size_t> order(total_rows_);
+std::vector<TokenRun> ContextParallel::gathered_runs() const {
+  std::vector<TokenRun> gathered;
   std::size_t rank_first = 0;
   for (std::size_t r = 0; r < runs_.size(); ++r) {
-    for (const TokenRun& run : runs_[r]) {
-      for (std::size_t i = 0; i < run.count; ++i) {
-        order[run.token_row + i] = rank_first + run.local_row + i;
-      }
+    for (TokenRun run : runs_[r]) {
+      run.local_row += rank_first;
+      gathered.push_back(run);
     }
     rank_first += rows_by_rank_[r];
+  }
+  return gathered;
+}
+
+std::vector<std::size_t> ContextParallel::token_order() const {
+  std::vector<std::size_t> order(total_rows_);
+  for (const TokenRun& run : gathered_runs()) {
+    for (std::size_t i = 0; i < run.count; ++i) order[run.token_row + i] = run.local_row + i;
   }
   return order;
 }

@@ -250,7 +250,7 @@ std::size_t surplus_transfers(const Layout& layout, const Placement& from, const
 }
 
 TEST(MoveOracle, MovesNoMoreBytesThanItMust) {
-  constexpr std::size_t kDivisible = 720'720;  // by every group size up to 16: no rounding
+  constexpr std::size_t row_bytes = 720'720;  // by every group size up to 16: no rounding
   for (const Layout& layout : attention_layouts(16)) {
     for (const auto& pattern : row_patterns(layout)) {
       const BatchRows rows = BatchRows::by_chunk(layout, pattern);
@@ -263,10 +263,10 @@ TEST(MoveOracle, MovesNoMoreBytesThanItMust) {
           std::size_t bytes = 0;
           for (std::uint32_t r = 0; r < layout.world_size(); ++r) {
             for (const RankStep& step : steps_on(layout, move, rows, WorldRank{r})) {
-              bytes += bytes_from_peers(step, kDivisible);
+              bytes += bytes_from_peers(step, row_bytes);
             }
           }
-          ASSERT_EQ(bytes, rows.total() * kDivisible *
+          ASSERT_EQ(bytes, rows.total() * row_bytes *
                                (least_transfers(layout, from, to) +
                                 surplus_transfers(layout, from, to, move)));
         }

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include <cohort/dtype.hpp>
+#include <cohort/export.hpp>
+#include <cohort/ids.hpp>
+#include <cohort/layer.hpp>
+#include <cohort/plan.hpp>
+#include <cohort/session.hpp>
+#include <cohort/tensor.hpp>
+
+namespace cohort {
+
+/// Widths and maxima of a model's layers; equal on all ranks.
+struct LayerSpec {
+  DType dtype = DType::f32;
+  std::size_t hidden_elements = 0;     ///< of one hidden-states row
+  std::size_t kv_elements = 0;         ///< of one row [keys | values] of a rank's KV heads
+  std::size_t attention_rows_max = 0;  ///< of one step that one rank computes attention for
+  std::size_t replica_rows_max = 0;    ///< of one step of one replica
+  std::size_t batch_rows_max = 0;      ///< of one step of all replicas
+  std::size_t last_rows_max = 0;       ///< of all replicas that a next token is wanted for
+  std::uint32_t depth = 2;             ///< entries of each slot
+};
+
+/// The slots of a layer's boundaries, in the order kv, attention output, MLP input, MLP output,
+/// last rows; none where the layout moves nothing. `sum` receives what is scattered before it is
+/// gathered.
+struct LayerSlots {
+  struct Boundary {
+    std::optional<SlotId> rows;
+    std::optional<SlotId> sum;
+  };
+  LayerSpec spec;
+  std::array<Boundary, 5> boundaries;
+};
+
+/// Declares the slots that layers of this layout and these sizes need. SPMD, local.
+/// Throws: Error{usage} for a size that is 0 or too large, or slots declared twice.
+COHORT_EXPORT LayerSlots plan_layers(Plan& plan, const LayerSpec& spec);
+
+/// Moves hidden states between the parts of a dense decoder layer, for every mix of attention data,
+/// context and tensor parallelism with a tensor-parallel MLP; the layer itself computes on plain
+/// rows.
+///
+/// Each pair of functions is one boundary: the first says where this rank writes its rows, the
+/// second completes them and says where to read; both point into planned slots. Operands are moved
+/// where they lie. What is read stays valid until its boundary is used again. *Attention rows* are
+/// those of `BatchRows::attention`; *batch rows* are all. Move-only; the session must outlive it
+/// and not be moved. SPMD: ranks use the boundaries in one order, with 0 rows too.
+class COHORT_EXPORT LayerCommunicator {
+ public:
+  /// Local. Throws: Error{usage} if `slots` are not of the session's plan.
+  LayerCommunicator(Session& session, const LayerSlots& slots, WorldRank rank);
+  LayerCommunicator(LayerCommunicator&&) noexcept;
+  LayerCommunicator& operator=(LayerCommunicator&&) noexcept;
+  ~LayerCommunicator();
+
+  /// Says which rows the next layers have; `last_rows` are those of them that a next token is
+  /// wanted for. Local; equal on all ranks. Throws: Error{usage} for rows past the maxima or of
+  /// another layout, and for last rows counted otherwise (by replica, by chunk) than the rows.
+  void begin_step(const BatchRows& rows, const BatchRows& last_rows);
+
+  /// New [keys | values] of the attention rows -> those of all rows that this rank caches: the
+  /// replica's, chunk after chunk (`ContextParallel::gathered_runs`), or the attention rows
+  /// themselves. Collective over attn_cp of rows by chunk, else local.
+  Tensor kv_rows();
+  ConstTensor gather_kv_rows();
+
+  /// Attention output of this rank's heads -> the sum over all heads; attention rows.
+  /// Collective over attn_tp.
+  Tensor attention_output();
+  ConstTensor complete_attention_output();
+
+  /// Attention rows -> batch rows. Collective over tp.
+  Tensor mlp_input();
+  ConstTensor gather_mlp_input();
+
+  /// Batch rows, this rank's addend -> the sum; attention rows. Collective over tp, then within the
+  /// replica.
+  Tensor mlp_output();
+  ConstTensor complete_mlp_output();
+
+  /// The last rows among the attention rows -> those of the batch. Collective over tp.
+  Tensor last_rows();
+  ConstTensor gather_last_rows();
+
+ private:
+  class State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace cohort

@@ -1,0 +1,233 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <cohort/error.hpp>
+#include <cohort/layer_communicator.hpp>
+
+#include "layer/row_boundary.hpp"
+
+namespace cohort {
+
+namespace {
+
+using layer::RowBoundary;
+
+enum class Boundary : std::size_t { kv, attention_output, mlp_input, mlp_output, last_rows };
+
+constexpr std::size_t index_of(Boundary boundary) noexcept {
+  return static_cast<std::size_t>(boundary);
+}
+
+constexpr std::array kNames = {"kv_rows", "attention_output", "mlp_input", "mlp_output",
+                               "last_rows"};
+
+[[noreturn]] void refuse(const std::string& why) {
+  throw Error(ErrorCode::usage, why, std::nullopt, "layer");
+}
+
+Placement owing(Placement placement, GroupKind group) {
+  placement.owes_sum = group;
+  return placement;
+}
+
+/// The move of a boundary. `rows` are the boundary's own: last rows of `last_rows`.
+Move move_of(const Layout& layout, Boundary boundary, const BatchRows& rows) {
+  const Placement attention = rows.attention();
+  const Placement everywhere;
+  switch (boundary) {
+    case Boundary::kv:
+      if (attention.sharded_over.contains(TokenAxis::attn_cp)) {
+        return plan_context_gather(layout, rows);
+      }
+      return {attention, attention, {}};
+    case Boundary::attention_output:
+      return plan_move(layout, owing(attention, GroupKind::attn_tp), attention, rows);
+    case Boundary::mlp_output:
+      return plan_move(layout, owing(everywhere, GroupKind::tp), attention, rows);
+    case Boundary::mlp_input:
+    case Boundary::last_rows: break;
+  }
+  return plan_move(layout, attention, everywhere, rows);
+}
+
+std::size_t row_elements_of(const LayerSpec& spec, Boundary boundary) {
+  return boundary == Boundary::kv ? spec.kv_elements : spec.hidden_elements;
+}
+
+/// Rows that pass through a boundary at most, and those that `sum` holds.
+struct RowsMax {
+  std::size_t rows = 0;
+  std::size_t sum = 0;
+};
+
+RowsMax rows_max_of(const LayerSpec& spec, Boundary boundary) {
+  switch (boundary) {
+    case Boundary::kv: return {spec.replica_rows_max, 0};
+    case Boundary::attention_output: return {spec.attention_rows_max, 0};
+    case Boundary::mlp_input: return {spec.batch_rows_max, 0};
+    case Boundary::mlp_output: return {spec.batch_rows_max, spec.attention_rows_max};
+    case Boundary::last_rows: return {spec.last_rows_max, 0};
+  }
+  return {};
+}
+
+constexpr std::array kBoundaries = {Boundary::kv, Boundary::attention_output, Boundary::mlp_input,
+                                    Boundary::mlp_output, Boundary::last_rows};
+
+void add_group(std::vector<GroupKind>& groups, GroupKind group) {
+  if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
+}
+
+/// Groups that the slots of a boundary are used with, in either kind of step.
+struct BoundaryGroups {
+  std::vector<GroupKind> rows;
+  std::vector<GroupKind> sum;
+};
+
+void add_groups(BoundaryGroups& groups, const Move& move) {
+  std::vector<GroupKind> calls;
+  for (const Step& step : move.steps) {
+    if (step.group) calls.push_back(*step.group);
+  }
+  if (calls.empty()) return;
+  add_group(groups.rows, calls.front());
+  if (calls.size() == 1) return;
+  for (const GroupKind group : calls) add_group(groups.sum, group);
+}
+
+BoundaryGroups groups_of(const Layout& layout, Boundary boundary) {
+  const LayoutSizes& sizes = layout.sizes();
+  const std::vector<std::size_t> zeros(std::size_t{sizes.attn_dp} * sizes.attn_cp, 0);
+  BoundaryGroups groups;
+  add_groups(groups, move_of(layout, boundary,
+                             BatchRows::by_replica(layout, std::span(zeros).first(sizes.attn_dp))));
+  add_groups(groups, move_of(layout, boundary, BatchRows::by_chunk(layout, zeros)));
+  return groups;
+}
+
+}  // namespace
+
+LayerSlots plan_layers(Plan& plan, const LayerSpec& spec) {
+  LayerSlots slots{spec, {}};
+  for (const Boundary boundary : kBoundaries) {
+    const BoundaryGroups groups = groups_of(plan.layout(), boundary);
+    const RowsMax rows_max = rows_max_of(spec, boundary);
+    SlotSpec slot{groups.rows, spec.dtype, rows_max.rows, row_elements_of(spec, boundary),
+                  spec.depth};
+    const std::string name = kNames[index_of(boundary)];
+    if (!groups.rows.empty()) slots.boundaries[index_of(boundary)].rows = plan.slot(name, slot);
+    if (groups.sum.empty()) continue;
+    slot.groups = groups.sum;
+    slot.rows_max = rows_max.sum;
+    slots.boundaries[index_of(boundary)].sum = plan.slot(name + "_sum", slot);
+  }
+  return slots;
+}
+
+class LayerCommunicator::State {
+ public:
+  State(Session& session, const LayerSlots& slots, WorldRank rank)
+      : layout_(&session.plan().layout()), spec_(slots.spec), rank_(rank) {
+    for (const Boundary boundary : kBoundaries) {
+      check_slot(session.plan(), slots.boundaries[index_of(boundary)].rows,
+                 kNames[index_of(boundary)]);
+      check_slot(session.plan(), slots.boundaries[index_of(boundary)].sum,
+                 std::string(kNames[index_of(boundary)]) + "_sum");
+      boundaries_.emplace_back(session, slots.boundaries[index_of(boundary)], spec_.dtype,
+                               row_elements_of(spec_, boundary), rows_max_of(spec_, boundary).rows);
+    }
+  }
+
+  void begin_step(const BatchRows& rows, const BatchRows& last_rows) {
+    if (rows.attention() != last_rows.attention()) {
+      refuse("rows and last rows must both be counted by replica or both by chunk");
+    }
+    check_maxima(rows);
+    check_maximum("last rows", last_rows.total(), spec_.last_rows_max);
+    for (const Boundary boundary : kBoundaries) {
+      const BatchRows& own = boundary == Boundary::last_rows ? last_rows : rows;
+      boundaries_[index_of(boundary)].set(*layout_, move_of(*layout_, boundary, own), own, rank_);
+    }
+  }
+
+  RowBoundary& at(Boundary boundary) { return boundaries_[index_of(boundary)]; }
+
+ private:
+  static void check_slot(const Plan& plan, std::optional<SlotId> slot, const std::string& name) {
+    if (!slot) return;
+    if (slot->index() < plan.slots().size() && plan.slot(*slot).name == name) return;
+    refuse("slot '" + name + "' of the layers is not in the session's plan");
+  }
+
+  static void check_maximum(const std::string& what, std::size_t count, std::size_t count_max) {
+    if (count <= count_max) return;
+    refuse(std::to_string(count) + " " + what + " in a step planned for " +
+           std::to_string(count_max));
+  }
+
+  /// All ranks look at all ranks' rows, so all of them refuse a step that one of them cannot take.
+  void check_maxima(const BatchRows& rows) const {
+    check_maximum("rows", rows.total(), spec_.batch_rows_max);
+    const Placement replica{{TokenAxis::attn_dp}, std::nullopt};
+    for (std::uint32_t r = 0; r < layout_->sizes().tp; ++r) {
+      const WorldRank rank{r};
+      check_maximum("rows of one replica", rows.range(*layout_, replica, rank).count,
+                    spec_.replica_rows_max);
+      check_maximum("attention rows of one rank",
+                    rows.range(*layout_, rows.attention(), rank).count, spec_.attention_rows_max);
+    }
+  }
+
+  const Layout* layout_;
+  LayerSpec spec_;
+  WorldRank rank_;
+  std::vector<RowBoundary> boundaries_;
+};
+
+LayerCommunicator::LayerCommunicator(Session& session, const LayerSlots& slots, WorldRank rank)
+    : state_(std::make_unique<State>(session, slots, rank)) {}
+LayerCommunicator::LayerCommunicator(LayerCommunicator&&) noexcept = default;
+LayerCommunicator& LayerCommunicator::operator=(LayerCommunicator&&) noexcept = default;
+LayerCommunicator::~LayerCommunicator() = default;
+
+void LayerCommunicator::begin_step(const BatchRows& rows, const BatchRows& last_rows) {
+  state_->begin_step(rows, last_rows);
+}
+
+Tensor LayerCommunicator::kv_rows() {
+  return state_->at(Boundary::kv).input();
+}
+ConstTensor LayerCommunicator::gather_kv_rows() {
+  return state_->at(Boundary::kv).complete();
+}
+
+Tensor LayerCommunicator::attention_output() {
+  return state_->at(Boundary::attention_output).input();
+}
+ConstTensor LayerCommunicator::complete_attention_output() {
+  return state_->at(Boundary::attention_output).complete();
+}
+
+Tensor LayerCommunicator::mlp_input() {
+  return state_->at(Boundary::mlp_input).input();
+}
+ConstTensor LayerCommunicator::gather_mlp_input() {
+  return state_->at(Boundary::mlp_input).complete();
+}
+
+Tensor LayerCommunicator::mlp_output() {
+  return state_->at(Boundary::mlp_output).input();
+}
+ConstTensor LayerCommunicator::complete_mlp_output() {
+  return state_->at(Boundary::mlp_output).complete();
+}
+
+Tensor LayerCommunicator::last_rows() {
+  return state_->at(Boundary::last_rows).input();
+}
+ConstTensor LayerCommunicator::gather_last_rows() {
+  return state_->at(Boundary::last_rows).complete();
+}
+
+}  // namespace cohort

@@ -1,0 +1,59 @@
+#pragma once
+
+// Executes one move, step after step, on rows that lie in planned slots.
+//
+// Rows keep their order through a move, so each buffer holds one range of the batch and each step
+// works in place: a slice is an offset, a gather fills in the rows around a rank's own. Only a sum
+// that is scattered and then gathered goes on in a second slot: in one, the gather could not begin
+// before every rank of the larger group had read its part.
+// Thread safety: one thread per rank.
+
+#include <cstddef>
+#include <vector>
+
+#include <cohort/layer_communicator.hpp>
+
+namespace cohort::layer {
+
+class RowBoundary {
+ public:
+  /// Rows of `row_elements` elements; where no slot is planned at most `rows_max` stay in ordinary
+  /// memory.
+  RowBoundary(Session& session, const LayerSlots::Boundary& slots, DType dtype,
+              std::size_t row_elements, std::size_t rows_max);
+
+  /// Sets the move for the uses to come. `rows` are of a layout that the move was planned for.
+  void set(const Layout& layout, const Move& move, const BatchRows& rows, WorldRank rank);
+
+  /// Where this rank writes its rows; takes the next entries. Throws: as Session::take.
+  Tensor input();
+
+  /// Runs the steps on what `input` gave out. Collective over the steps' groups.
+  /// Throws: Error{usage} without `input` before it, what the collectives throw.
+  ConstTensor complete();
+
+ private:
+  /// Rows of the batch from `first` on, as far as the memory goes.
+  struct Window {
+    Buffer buffer;
+    std::size_t first = 0;
+  };
+
+  Tensor rows_of(const Window& window, RowRange range) const;
+  void run(const RankStep& step, const Window& source, const Window& target);
+
+  Session* session_;
+  LayerSlots::Boundary slots_;
+  DType dtype_;
+  std::size_t row_elements_;
+  std::vector<std::byte> ordinary_;  // the rows of a boundary without slots
+  std::vector<RankStep> steps_;      // counts in elements
+  RowRange from_;
+  RowRange to_;
+  Window rows_;
+  Window sum_;
+  std::size_t call_count_ = 0;
+  bool taken_ = false;
+};
+
+}  // namespace cohort::layer

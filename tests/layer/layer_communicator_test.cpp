@@ -1,0 +1,295 @@
+#include <bit>
+
+#include <gtest/gtest.h>
+
+#include <cohort/cohort.hpp>
+#include <cohort/layer_communicator.hpp>
+
+#include "layer/layouts.hpp"
+#include "support/ranks.hpp"
+
+namespace cohort {
+namespace {
+
+using test::attention_layouts;
+using test::kEverywhere;
+using test::kReplica;
+using test::name_of;
+using test::RankMode;
+
+/// Narrow rows travel inline with their headers, wide ones are read where they lie.
+struct Widths {
+  std::size_t hidden;
+  std::size_t kv;
+};
+constexpr Widths kNarrow{5, 3};
+constexpr Widths kWide{401, 601};
+
+LayerSpec spec_of(const Widths& widths, DType dtype = DType::f32) {
+  return {.dtype = dtype,
+          .hidden_elements = widths.hidden,
+          .kv_elements = widths.kv,
+          .attention_rows_max = 40,
+          .replica_rows_max = 50,
+          .batch_rows_max = 90,
+          .last_rows_max = 30};
+}
+
+/// Element `column` of batch row `row`; small integers, so that sums are exact in bf16 too.
+int value_of(std::size_t row, std::size_t column, int salt) {
+  return static_cast<int>((row * 5 + column * 3 + static_cast<std::size_t>(salt)) % 7);
+}
+
+void store(const Tensor& rows, std::size_t index, int value) {
+  if (rows.dtype == DType::f32) {
+    static_cast<float*>(rows.data)[index] = static_cast<float>(value);
+  } else {
+    static_cast<std::uint16_t*>(rows.data)[index] =
+        static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(value)) >> 16);
+  }
+}
+
+float load(const ConstTensor& rows, std::size_t index) {
+  if (rows.dtype == DType::f32) return static_cast<const float*>(rows.data)[index];
+  const std::uint32_t bits = static_cast<const std::uint16_t*>(rows.data)[index];
+  return std::bit_cast<float>(bits << 16);
+}
+
+/// Writes rows `range` of the batch, each element times `factor`.
+void fill(const Tensor& rows, RowRange range, std::size_t width, int salt, int factor) {
+  ASSERT_EQ(rows.elements, range.count * width);
+  for (std::size_t i = 0; i < rows.elements; ++i) {
+    store(rows, i, factor * value_of(range.first + i / width, i % width, salt));
+  }
+}
+
+void expect(const ConstTensor& rows, RowRange range, std::size_t width, int salt, int factor) {
+  ASSERT_EQ(rows.elements, range.count * width);
+  for (std::size_t i = 0; i < rows.elements; ++i) {
+    ASSERT_EQ(load(rows, i),
+              static_cast<float>(factor * value_of(range.first + i / width, i % width, salt)))
+        << "row " << range.first + i / width << " column " << i % width;
+  }
+}
+
+/// Factors 1, 2, .. of the members add up to this.
+int factor_sum(std::uint32_t members) {
+  return static_cast<int>(members * (members + 1) / 2);
+}
+
+class Step {
+ public:
+  Step(const Layout& layout, WorldRank rank, const Widths& widths, LayerCommunicator& layers,
+       const BatchRows& rows, const BatchRows& last_rows)
+      : layout_(layout),
+        rank_(rank),
+        widths_(widths),
+        layers_(layers),
+        rows_(rows),
+        last_rows_(last_rows) {
+    layers.begin_step(rows, last_rows);
+    attention_ = rows.range(layout, rows.attention(), rank);
+    batch_ = rows.range(layout, kEverywhere, rank);
+  }
+
+  void run_layer(int salt) {
+    fill(layers_.kv_rows(), attention_, widths_.kv, salt, 1);
+    expect(layers_.gather_kv_rows(), rows_.range(layout_, kReplica, rank_), widths_.kv, salt, 1);
+
+    const int head = static_cast<int>(layout_.attn_tp_rank(rank_)) + 1;
+    fill(layers_.attention_output(), attention_, widths_.hidden, salt + 1, head);
+    expect(layers_.complete_attention_output(), attention_, widths_.hidden, salt + 1,
+           factor_sum(layout_.attn_tp()));
+
+    const Tensor normed = layers_.mlp_input();
+    fill(normed, attention_, widths_.hidden, salt + 2, 1);
+    expect(layers_.gather_mlp_input(), batch_, widths_.hidden, salt + 2, 1);
+    expect(normed, attention_, widths_.hidden, salt + 2, 1);  // a gather leaves its operand alone
+
+    const int column = static_cast<int>(rank_.index() % layout_.sizes().tp) + 1;
+    fill(layers_.mlp_output(), batch_, widths_.hidden, salt + 3, column);
+    expect(layers_.complete_mlp_output(), attention_, widths_.hidden, salt + 3,
+           factor_sum(layout_.sizes().tp));
+  }
+
+  void run_last_rows() {
+    fill(layers_.last_rows(), last_rows_.range(layout_, last_rows_.attention(), rank_),
+         widths_.hidden, 2, 1);
+    expect(layers_.gather_last_rows(), last_rows_.range(layout_, kEverywhere, rank_),
+           widths_.hidden, 2, 1);
+  }
+
+ private:
+  const Layout& layout_;
+  WorldRank rank_;
+  Widths widths_;
+  LayerCommunicator& layers_;
+  const BatchRows& rows_;
+  const BatchRows& last_rows_;
+  RowRange attention_;
+  RowRange batch_;
+};
+
+/// Rows by chunk or by replica: none, one, uneven, with holes.
+std::vector<std::size_t> counts_of(std::size_t parts, std::size_t pattern) {
+  std::vector<std::size_t> counts(parts, pattern == 0 ? 0 : 1);
+  for (std::size_t i = 0; pattern > 1 && i < parts; ++i) {
+    counts[i] = pattern == 2 ? (i == 0 ? 17 : i % 3) : i * 7 % 5;
+  }
+  return counts;
+}
+
+void run_steps(const Layout& layout, WorldRank rank, const Widths& widths,
+               LayerCommunicator& layers) {
+  const std::size_t replicas = layout.sizes().attn_dp;
+  const std::size_t chunks = replicas * layout.sizes().attn_cp;
+  for (std::size_t pattern = 0; pattern < 4; ++pattern) {
+    const auto by_replica = BatchRows::by_replica(layout, counts_of(replicas, pattern));
+    const auto last_by_replica = BatchRows::by_replica(layout, counts_of(replicas, pattern % 2));
+    Step decode(layout, rank, widths, layers, by_replica, last_by_replica);
+    for (int layer = 0; layer < 3; ++layer) decode.run_layer(layer);
+    decode.run_last_rows();
+    const auto by_chunk = BatchRows::by_chunk(layout, counts_of(chunks, pattern));
+    const auto last_by_chunk = BatchRows::by_chunk(layout, counts_of(chunks, pattern % 2));
+    Step prefill(layout, rank, widths, layers, by_chunk, last_by_chunk);
+    for (int layer = 0; layer < 3; ++layer) prefill.run_layer(layer);
+    prefill.run_last_rows();
+  }
+}
+
+/// "" or what the ledger shows that must not be.
+std::string ledger_fault(const Session& session, Symmetry symmetry) {
+  for (const LedgerRow& row : session.ledger()) {
+    const bool single = row.path == Path::local && row.reason == Reason::group_size_one;
+    const bool symmetric = row.reason == Reason::ok && row.copied_bytes == 0 &&
+                           (row.path == Path::host_inline || row.path == Path::host_direct);
+    const bool staged = row.path == Path::host_staged && row.reason == Reason::disabled;
+    if (single || (symmetry == Symmetry::on ? symmetric : staged)) continue;
+    return std::string(to_string(row.group)) + " " + std::string(to_string(row.op)) + " took " +
+           std::string(to_string(row.path)) + ", " + std::string(to_string(row.reason));
+  }
+  return "";
+}
+
+void run_world(RankMode mode, const Layout& layout, const Widths& widths, DType dtype = DType::f32,
+               Symmetry symmetry = Symmetry::on) {
+  SCOPED_TRACE(name_of(layout));
+  const auto results = test::run_ranks(mode, layout.world_size(), [&](World& world) {
+    Plan plan(layout, {.symmetry = symmetry, .strict = symmetry == Symmetry::on});
+    const LayerSlots slots = plan_layers(plan, spec_of(widths, dtype));
+    Session session = commit(world, plan);
+    LayerCommunicator layers(session, slots, world.rank());
+    run_steps(layout, world.rank(), widths, layers);
+    EXPECT_EQ(ledger_fault(session, symmetry), "");
+    EXPECT_EQ(session.registrations_since_commit(), 0U);
+    bool direct = false;
+    for (const LedgerRow& row : session.ledger()) direct |= row.path == Path::host_direct;
+    const bool has_peers = layout.sizes().tp > 1;
+    EXPECT_EQ(direct, symmetry == Symmetry::on && widths.hidden == kWide.hidden && has_peers);
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+class LayersOfSize : public testing::TestWithParam<std::uint32_t> {};
+
+TEST_P(LayersOfSize, MoveRowsInEveryLayout) {
+  for (const Layout& layout : attention_layouts(8)) {
+    if (layout.sizes().tp != GetParam()) continue;
+    run_world(RankMode::threads, layout, kNarrow);
+    run_world(RankMode::threads, layout, kWide);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, LayersOfSize, testing::Range(1U, 9U),
+                         testing::PrintToStringParamName());
+
+TEST(LayerCommunicator, MovesBf16) {
+  run_world(RankMode::threads, Layout({.tp = 4, .attn_dp = 2}), kWide, DType::bf16);
+}
+
+TEST(LayerCommunicator, MovesBetweenProcesses) {
+  run_world(RankMode::processes, Layout({.tp = 4, .attn_dp = 2, .attn_cp = 2}), kWide);
+}
+
+TEST(LayerCommunicator, GivesTheSameThroughStaging) {
+  run_world(RankMode::threads, Layout({.tp = 8, .attn_dp = 2, .attn_cp = 2}), kWide, DType::f32,
+            Symmetry::off);
+}
+
+TEST(LayerCommunicator, EveryPipelineStageMovesItsOwnRows) {
+  run_world(RankMode::threads, Layout({.tp = 2, .attn_dp = 2, .pp = 2}), kWide);
+}
+
+std::string slots_text(const LayoutSizes& sizes) {
+  Plan plan{Layout(sizes)};
+  (void)plan_layers(plan, spec_of(kNarrow));
+  std::string text;
+  for (const PlannedSlot& slot : plan.slots()) {
+    text += slot.name;
+    for (const GroupKind group : slot.spec.groups) text.append(" ").append(to_string(group));
+    text.append(" ").append(std::to_string(slot.spec.rows_max)).append("; ");
+  }
+  return text;
+}
+
+TEST(LayerCommunicator, PlansOnlySlotsThatTheLayoutNeeds) {
+  EXPECT_EQ(slots_text({}), "");
+  EXPECT_EQ(slots_text({.tp = 2}), "attention_output attn_tp 40; mlp_output tp 90; ");
+  EXPECT_EQ(slots_text({.tp = 2, .attn_dp = 2}),
+            "mlp_input tp 90; mlp_output tp 90; last_rows tp 30; ");
+  EXPECT_EQ(slots_text({.tp = 8, .attn_dp = 2, .attn_cp = 2}),
+            "kv_rows attn_cp 50; attention_output attn_tp 40; mlp_input tp 90; mlp_output tp 90; "
+            "mlp_output_sum tp attn attn_tp 40; last_rows tp 30; ");
+}
+
+template <typename Call>
+void expect_usage(const std::string& message, const Call& call) {
+  try {
+    call();
+    ADD_FAILURE() << "accepted: " << message;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::usage);
+    EXPECT_EQ(error.what(), message);
+  }
+}
+
+TEST(LayerCommunicator, RefusesStepsThatWereNotPlanned) {
+  const Layout layout({.tp = 2, .attn_dp = 2});
+  const auto results = test::run_ranks(RankMode::threads, 2, [&](World& world) {
+    Plan plan(layout);
+    const LayerSlots slots = plan_layers(plan, spec_of(kNarrow));
+    Session session = commit(world, plan);
+    LayerCommunicator layers(session, slots, world.rank());
+    const auto rows = [&](std::size_t first, std::size_t second) {
+      return BatchRows::by_replica(layout, std::vector<std::size_t>{first, second});
+    };
+    const auto none = rows(0, 0);
+    expect_usage("91 rows in a step planned for 90",
+                 [&] { layers.begin_step(rows(46, 45), none); });
+    // Told on every rank, not only on the one that has them.
+    expect_usage("51 rows of one replica in a step planned for 50",
+                 [&] { layers.begin_step(rows(51, 0), none); });
+    expect_usage("41 attention rows of one rank in a step planned for 40",
+                 [&] { layers.begin_step(rows(1, 41), none); });
+    expect_usage("31 last rows in a step planned for 30",
+                 [&] { layers.begin_step(rows(31, 1), rows(31, 0)); });
+    expect_usage("rows and last rows must both be counted by replica or both by chunk", [&] {
+      layers.begin_step(rows(1, 1), BatchRows::by_chunk(layout, std::vector<std::size_t>{1, 1}));
+    });
+    layers.begin_step(rows(1, 1), none);
+    expect_usage("rows of a layer boundary are completed before they were asked for",
+                 [&] { (void)layers.gather_mlp_input(); });
+    LayerSlots others = slots;
+    others.boundaries[3].rows = SlotId{0};
+    expect_usage("slot 'mlp_output' of the layers is not in the session's plan",
+                 [&] { LayerCommunicator(session, others, world.rank()); });
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+}  // namespace
+}  // namespace cohort
