@@ -45,7 +45,7 @@ class Decoder final : public LlamaDecoder {
         activated_(maxima.batch_rows * mlp_width_),
         logits_(maxima.last_rows * vocabulary_count()) {}
 
-  const float* step(const LlamaStep& step, LlamaMoves& moves) override {
+  const float* step(const LlamaStep& step, LayerCommunicator& communicator) override {
     COHORT_ASSERT(step.tokens.size() <= maxima_.attention_rows &&
                       step.batch_row_count <= maxima_.batch_rows &&
                       step.batch_last_row_count <= maxima_.last_rows,
@@ -55,10 +55,10 @@ class Decoder final : public LlamaDecoder {
     }
     embed(step.tokens);
     for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
-      attention(layer, step, moves);
-      mlp(weights_.layers[layer], step, moves);
+      attention(layer, step, communicator);
+      mlp(weights_.layers[layer], step, communicator);
     }
-    return logits(step, moves);
+    return logits(step, communicator);
   }
 
   void release(std::size_t sequence) override { cache_.release(sequence); }
@@ -83,14 +83,14 @@ class Decoder final : public LlamaDecoder {
     }
   }
 
-  void attention(std::size_t layer, const LlamaStep& step, LlamaMoves& moves) {
+  void attention(std::size_t layer, const LlamaStep& step, LayerCommunicator& communicator) {
     const LlamaLayerWeights& weights = weights_.layers[layer];
     const std::size_t rows = step.tokens.size();
     rms_norm(hidden_.data(), rows, weights.attention_norm, config_.rms_epsilon, normed_.data());
     matmul_.multiply(weights.qkv, normed_.data(), rows, qkv_.data());
     // Queries and keys lie side by side and turn alike.
     const std::size_t turned_heads = heads_.head_count + heads_.kv_head_count;
-    auto* new_kv = static_cast<T*>(moves.kv_rows());
+    auto* new_kv = static_cast<T*>(communicator.kv_rows().data);
     for (const TokenRun& run : step.runs) {
       for (std::size_t i = 0; i < run.count; ++i) {
         const std::size_t row = run.local_row + i;
@@ -99,7 +99,7 @@ class Decoder final : public LlamaDecoder {
         std::copy_n(qkv + query_width(), kv_row_width(), new_kv + row * kv_row_width());
       }
     }
-    const auto* kv = static_cast<const T*>(moves.gather_kv_rows());
+    const auto* kv = static_cast<const T*>(communicator.gather_kv_rows().data);
     for (const TokenRun& run : step.cached_runs) {
       for (std::size_t i = 0; i < run.count; ++i) {
         cache_.store(layer, run.sequence, run.position + i,
@@ -108,33 +108,36 @@ class Decoder final : public LlamaDecoder {
     }
     const QueryRows<T> queries{qkv_.data(), qkv_width(), heads_.head_count};
     attend(cache_, layer, step.runs, queries, attended_.data());
-    matmul_.multiply(weights.attention_output, attended_.data(), rows, moves.attention_output());
-    const auto* sum = static_cast<const T*>(moves.complete_attention_output());
+    matmul_.multiply(weights.attention_output, attended_.data(), rows,
+                     communicator.attention_output().data);
+    const auto* sum = static_cast<const T*>(communicator.complete_attention_output().data);
     add_to(hidden_.data(), sum, rows * config_.hidden_width);
   }
 
-  void mlp(const LlamaLayerWeights& weights, const LlamaStep& step, LlamaMoves& moves) {
+  void mlp(const LlamaLayerWeights& weights, const LlamaStep& step,
+           LayerCommunicator& communicator) {
     const std::size_t rows = step.tokens.size();
     rms_norm(hidden_.data(), rows, weights.mlp_norm, config_.rms_epsilon,
-             static_cast<T*>(moves.mlp_input()));
-    const void* input = moves.gather_mlp_input();
+             static_cast<T*>(communicator.mlp_input().data));
+    const void* input = communicator.gather_mlp_input().data;
     matmul_.multiply(weights.gate_up, input, step.batch_row_count, gate_up_.data());
     silu_multiply(gate_up_.data(), step.batch_row_count, mlp_width_, activated_.data());
-    matmul_.multiply(weights.down, activated_.data(), step.batch_row_count, moves.mlp_output());
-    const auto* sum = static_cast<const T*>(moves.complete_mlp_output());
+    matmul_.multiply(weights.down, activated_.data(), step.batch_row_count,
+                     communicator.mlp_output().data);
+    const auto* sum = static_cast<const T*>(communicator.complete_mlp_output().data);
     add_to(hidden_.data(), sum, rows * config_.hidden_width);
   }
 
-  const float* logits(const LlamaStep& step, LlamaMoves& moves) {
+  const float* logits(const LlamaStep& step, LayerCommunicator& communicator) {
     if (step.batch_last_row_count == 0) return logits_.data();
     const std::size_t width = config_.hidden_width;
-    auto* last = static_cast<T*>(moves.last_rows());
+    auto* last = static_cast<T*>(communicator.last_rows().data);
     for (std::size_t i = 0; i < step.last_rows.size(); ++i) {
       rms_norm(hidden_.data() + step.last_rows[i] * width, 1, weights_.output_norm,
                config_.rms_epsilon, last + i * width);
     }
-    matmul_.multiply_to_f32(weights_.head, moves.gather_last_rows(), step.batch_last_row_count,
-                            logits_.data());
+    matmul_.multiply_to_f32(weights_.head, communicator.gather_last_rows().data,
+                            step.batch_last_row_count, logits_.data());
     return logits_.data();
   }
 

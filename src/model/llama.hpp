@@ -2,7 +2,7 @@
 // MLP, pre-norm, rotary positions.
 //
 // The decoder computes on this rank's part of the weights and knows nothing of ranks: what must
-// travel between them passes through LlamaMoves.
+// travel between them passes through a LayerCommunicator.
 #pragma once
 
 #include <cstddef>
@@ -12,10 +12,10 @@
 #include <cohort/context_parallel.hpp>
 #include <cohort/dtype.hpp>
 #include <cohort/ids.hpp>
+#include <cohort/layer_communicator.hpp>
 #include <cohort/layout.hpp>
 
 #include "model/kv_cache.hpp"
-#include "model/llama_moves.hpp"
 #include "model/llama_weights.hpp"
 #include "model/token_id.hpp"
 
@@ -34,8 +34,8 @@ struct LlamaMaxima {
 struct LlamaStep {
   std::span<const TokenId> tokens;         // by attention row
   std::span<const TokenRun> runs;          // the attention rows
-  std::span<const TokenRun> cached_runs;   // the rows that LlamaMoves::gather_kv_rows delivers
-  std::span<const std::size_t> last_rows;  // of the attention rows, those for LlamaMoves::last_rows
+  std::span<const TokenRun> cached_runs;   // the rows that gather_kv_rows delivers
+  std::span<const std::size_t> last_rows;  // those of the attention rows that go to last_rows
   std::size_t batch_row_count = 0;
   std::size_t batch_last_row_count = 0;
 };
@@ -47,8 +47,8 @@ class LlamaDecoder {
   /// Runs all layers for the step's rows, which may be none, and adds their keys and values to the
   /// cache. Returns the logits of all ranks' last rows for this rank's part of the vocabulary,
   /// (batch_last_row_count, vocabulary_count()), valid until the next step.
-  /// Collective over whom `moves` joins; throws what it throws.
-  virtual const float* step(const LlamaStep& step, LlamaMoves& moves) = 0;
+  /// Collective over whom `communicator` joins, whose step has begun; throws what it throws.
+  virtual const float* step(const LlamaStep& step, LayerCommunicator& communicator) = 0;
 
   /// Forgets a sequence: its pages may serve another. Local.
   virtual void release(std::size_t sequence) = 0;
