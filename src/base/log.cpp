@@ -41,8 +41,8 @@ LogLevel level_from_environment() {
 }  // namespace
 
 LogLevel log_level() noexcept {
-  static const LogLevel kLevel = level_from_environment();
-  return kLevel;
+  static const LogLevel level = level_from_environment();
+  return level;
 }
 
 void set_log_rank(std::optional<WorldRank> rank) noexcept {
