@@ -14,8 +14,10 @@
 #include <cohort/version.hpp>
 
 #include "error_output.hpp"
+#include "exit_status.hpp"
 #include "groups.hpp"
 #include "nearest.hpp"
+#include "run.hpp"
 
 namespace cohort {
 
@@ -30,8 +32,9 @@ constexpr const char* kTryNext = R"(Try next:
 )";
 
 /// Every subcommand, in the order of the help text.
-void add_commands(CLI::App& app, std::ostream& output) {
+void add_commands(CLI::App& app, std::ostream& output, std::ostream& errors) {
   add_groups_command(app, output);
+  add_run_command(app, output, errors);
 }
 
 bool wants_json(int argument_count, const char* const* arguments) {
@@ -77,6 +80,7 @@ std::optional<std::string> describe_leftover(const CLI::App& app) {
   if (command == nullptr || (left = command->remaining()).empty()) return std::nullopt;
   const std::string place = " for 'cohort " + command->get_name() + "'";
   const std::string word = left.front().substr(0, left.front().find('='));
+  if (word == "--") return std::nullopt;  // what is wrong came before it
   if (!word.starts_with("-")) return "unexpected argument '" + word + "'" + place;
   return with_nearest("unknown flag '" + word + "'" + place, word, flags_of(*command));
 }
@@ -109,13 +113,16 @@ int run_command_line(int argument_count, const char* const* arguments, std::ostr
     CLI::App app(kDescription, "cohort");
     app.set_version_flag("--version", "cohort " COHORT_VERSION, "Print the version");
     app.require_subcommand(0, 1);
-    add_commands(app, output);
+    add_commands(app, output, errors);
     parse_and_run(app, argument_count, arguments, output, errors);
     output.flush();
     if (!output) {
       throw Error(ErrorCode::system, "cannot write to standard output", std::nullopt, "output");
     }
     return 0;
+  } catch (const ExitStatus& status) {
+    output.flush();
+    return status.code;
   } catch (const Error& error) {
     return report(error);
   } catch (const std::bad_alloc&) {

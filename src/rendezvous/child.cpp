@@ -149,8 +149,12 @@ Child Child::start(const LaunchOptions& options, WorldRank rank) {
   plan.environment = environment.get();
   plan.socket = its.get();
   plan.input = first ? -1 : nothing.get();
-  plan.output = !first && options.other_output == RankOutput::discard ? nothing.get() : -1;
   plan.errors = options.errors == RankOutput::discard ? nothing.get() : errors_write.get();
+  if (!first && options.other_output == RankOutput::discard) {
+    plan.output = nothing.get();
+  } else if (options.output_to_errors) {
+    plan.output = plan.errors >= 0 ? plan.errors : STDERR_FILENO;
+  }
   return Child(rank, fork_child(plan), std::move(mine), std::move(errors_read));
 }
 

@@ -36,6 +36,7 @@ struct LaunchOptions {
   std::vector<std::pair<std::string, std::string>> environment;  ///< added to this process's
   RankOutput other_output = RankOutput::inherit;  ///< standard output of all ranks but rank 0
   RankOutput errors = RankOutput::inherit;        ///< standard error of all ranks
+  bool output_to_errors = false;                  ///< standard output goes where errors go
   std::chrono::milliseconds grace{5000};          ///< for the others, once a rank has failed
   std::chrono::milliseconds kill_after{2000};     ///< from SIGTERM to SIGKILL
 };
