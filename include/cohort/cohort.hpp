@@ -3,11 +3,15 @@
 // Everything of cohort's public interface.
 
 #include <cohort/bootstrap.hpp>
+#include <cohort/context_parallel.hpp>
 #include <cohort/dtype.hpp>
 #include <cohort/error.hpp>
 #include <cohort/ids.hpp>
+#include <cohort/layer.hpp>
+#include <cohort/layer_communicator.hpp>
 #include <cohort/layout.hpp>
 #include <cohort/ledger.hpp>
+#include <cohort/placement.hpp>
 #include <cohort/plan.hpp>
 #include <cohort/session.hpp>
 #include <cohort/tensor.hpp>

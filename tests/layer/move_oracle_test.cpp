@@ -132,11 +132,11 @@ void expect_moves(const Layout& layout, const Placement& from, const Placement& 
   }
 }
 
-TEST(MoveOracle, EveryMoveKeepsItsPromiseOrIsRefused) {
+void expect_all_moves(std::uint32_t tp_max) {
   const auto placements = all_placements();
   std::size_t planned = 0;
   std::size_t refused = 0;
-  for (const Layout& layout : attention_layouts(8)) {
+  for (const Layout& layout : attention_layouts(tp_max)) {
     const auto patterns = row_patterns(layout);
     for (const Placement& from : placements) {
       for (const Placement& to : placements) {
@@ -156,8 +156,18 @@ TEST(MoveOracle, EveryMoveKeepsItsPromiseOrIsRefused) {
       }
     }
   }
-  EXPECT_GT(planned, 1000u);
-  EXPECT_GT(refused, 1000u);
+  EXPECT_GT(planned, 500u);
+  EXPECT_GT(refused, 500u);
+}
+
+TEST(MoveOracle, EveryMoveKeepsItsPromiseOrIsRefused) {
+  expect_all_moves(4);
+}
+
+// As above with the layouts that need more ranks; too slow for sanitizers, to which it is all
+// alike.
+TEST(MoveOracleLarge, EveryMoveKeepsItsPromiseOrIsRefused) {
+  expect_all_moves(8);
 }
 
 TEST(MoveOracle, EveryPipelineStageMovesAlike) {
