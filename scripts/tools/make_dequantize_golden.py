@@ -31,7 +31,8 @@ def random_rows(generator, name, column_count):
         return (wide.view(numpy.uint32) >> 16).astype(numpy.uint16).view(numpy.uint8)
     blocks = generator.integers(0, 256, (block_count, block_bytes), dtype=numpy.uint8)
     for offset in SCALE_OFFSETS[name]:
-        scales = generator.normal(0, 1, block_count) * 10.0 ** generator.integers(-6, 2, block_count)
+        magnitudes = 10.0 ** generator.integers(-6, 2, block_count)
+        scales = generator.normal(0, 1, block_count) * magnitudes
         packed = scales.astype(numpy.float16).view(numpy.uint8).reshape(block_count, 2)
         blocks[:, offset : offset + 2] = packed
     return blocks.reshape(ROW_COUNT, -1)

@@ -149,7 +149,7 @@ def main():
         "--long-sentences",
         type=int,
         default=77,
-        help="length of the long prompt; the default makes 1,500 tokens of a 49,152-token vocabulary",
+        help="length of the long prompt; the default makes 1,509 tokens of SmolLM2",
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
