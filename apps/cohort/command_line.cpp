@@ -15,8 +15,10 @@
 
 #include "error_output.hpp"
 #include "exit_status.hpp"
+#include "generate.hpp"
 #include "groups.hpp"
 #include "nearest.hpp"
+#include "plan.hpp"
 #include "run.hpp"
 
 namespace cohort {
@@ -32,8 +34,11 @@ constexpr const char* kTryNext = R"(Try next:
 )";
 
 /// Every subcommand, in the order of the help text.
-void add_commands(CLI::App& app, std::ostream& output, std::ostream& errors) {
+void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream& output,
+                  std::ostream& errors) {
+  add_generate_command(app, arguments, output, errors);
   add_groups_command(app, output);
+  add_plan_command(app, output);
   add_run_command(app, output, errors);
 }
 
@@ -113,7 +118,7 @@ int run_command_line(int argument_count, const char* const* arguments, std::ostr
     CLI::App app(kDescription, "cohort");
     app.set_version_flag("--version", "cohort " COHORT_VERSION, "Print the version");
     app.require_subcommand(0, 1);
-    add_commands(app, output, errors);
+    add_commands(app, {argument_count, arguments}, output, errors);
     parse_and_run(app, argument_count, arguments, output, errors);
     output.flush();
     if (!output) {

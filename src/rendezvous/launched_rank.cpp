@@ -143,7 +143,7 @@ class LauncherBootstrap final : public Bootstrap {
     writer.put_bytes(mine);
     if (!launcher_.send(FrameType::gather, writer.bytes(), deadline)) fail_without_launcher();
     while (auto frame = launcher_.receive(deadline)) {
-      if (frame->type == FrameType::failed) throw decode_error(frame->payload);
+      if (frame->type == FrameType::failed) fail_for_peer(decode_error(frame->payload));
       if (frame->type != FrameType::gathered) continue;  // a late answer to an old question
       wire::Reader reader(frame->payload);
       if (reader.get<std::uint64_t>() != round) continue;
@@ -158,6 +158,15 @@ class LauncherBootstrap final : public Bootstrap {
   }
 
  private:
+  /// A rank will never join: its own error, or that it ended and who waited for it.
+  [[noreturn]] void fail_for_peer(const Error& error) const {
+    if (error.code() != ErrorCode::peer_failed || !error.rank()) throw error;
+    throw Error(error.code(),
+                std::string(error.what()) + " (rank " + std::to_string(rank().index()) +
+                    " was waiting for rank " + std::to_string(error.rank()->index()) + " in join)",
+                error.rank(), "join");
+  }
+
   [[noreturn]] void fail_without_launcher() const {
     throw Error(ErrorCode::peer_failed, "the launcher does not answer any more", std::nullopt,
                 "join");

@@ -62,7 +62,9 @@ std::vector<std::byte> encode_error(const Error& error) {
 
 Error decode_error(std::span<const std::byte> payload) {
   wire::Reader reader(payload);
-  const auto code = static_cast<ErrorCode>(reader.get<std::uint32_t>());
+  auto code = static_cast<ErrorCode>(reader.get<std::uint32_t>());
+  // Another version's enumerator: the text still says what happened.
+  if (to_string(code) == "unknown") code = ErrorCode::system;
   const auto rank = reader.get<std::uint32_t>();
   std::string phase = reader.get_text();
   const std::string text = reader.get_text();

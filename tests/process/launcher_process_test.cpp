@@ -141,7 +141,8 @@ TEST_P(LauncherKilling, NamesTheDeadRankAndWhatAnotherWasAtInOneLine) {
 
 INSTANTIATE_TEST_SUITE_P(
     Moments, LauncherKilling,
-    testing::Values(Killing{"kill_before_join", ".*"}, Killing{"kill_in_join", ".*"},
+    testing::Values(Killing{"kill_before_join", "; rank [02] was waiting for rank 1 in join"},
+                    Killing{"kill_in_join", "; rank [02] was waiting for rank 1 in join"},
                     Killing{"kill_in_wait",
                             "; rank [02] was waiting for rank 1 in all_reduce on tp "
                             ".0, 1, 2., call 17"},

@@ -120,7 +120,10 @@ UniqueFd Domain::receive_control_fd(TimePoint deadline) const {
       if (UniqueFd fd = try_receive_fd(state_->mesh, creator, kControlFdTag)) return fd;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::peer_failed) throw;
-      throw Error(ErrorCode::peer_failed, "rank 0 ended while joining", creator, "join");
+      throw Error(
+          ErrorCode::peer_failed,
+          "rank 0 ended while joining (" + name_of(rank_) + " was waiting for rank 0 in join)",
+          creator, "join");
     }
     if (steady_clock::now() >= deadline) {
       throw Error(ErrorCode::timeout, name_of(rank_) + " waited for rank 0 to share its memory",

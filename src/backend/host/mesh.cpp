@@ -254,7 +254,10 @@ class Meeting {
                 peer, "join");
   }
   [[noreturn]] void fail_gone(WorldRank peer) const {
-    throw Error(ErrorCode::peer_failed, name_of(peer) + " ended while joining", peer, "join");
+    throw Error(ErrorCode::peer_failed,
+                name_of(peer) + " ended while joining (" + name_of(rank_) + " was waiting for " +
+                    name_of(peer) + " in join)",
+                peer, "join");
   }
 
   WorldRank rank_;
