@@ -10,6 +10,7 @@ import argparse
 import collections
 import math
 import random
+import pathlib
 import re
 import struct
 
@@ -248,7 +249,7 @@ def pack_model(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("output", help="file to write")
+    parser.add_argument("output", type=pathlib.Path, help="file to write")
     # With this seed no greedy choice of the golden continuations is near a tie.
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--type", choices=TENSOR_TYPES, default="f16", help="of the matrices")
@@ -259,9 +260,14 @@ def main():
         default="adjacent-pairs",
         help="order of attn_q and attn_k rows: that of GGUF files or that of Hugging Face",
     )
+    parser.add_argument("--check", action="store_true", help="fail if the file would change")
     arguments = parser.parse_args()
-    with open(arguments.output, "wb") as output:
-        output.write(pack_model(arguments))
+    model = pack_model(arguments)
+    if arguments.check:
+        if arguments.output.read_bytes() != model:
+            raise SystemExit(f"{arguments.output} is not what this script writes")
+    else:
+        arguments.output.write_bytes(model)
 
 
 if __name__ == "__main__":
