@@ -46,8 +46,8 @@ class COHORT_EXPORT World {
   std::uint32_t size() const noexcept;
   const WaitLimits& limits() const noexcept;
 
-  /// Throws the job's fault if any rank has failed; use it inside long local work. `doing` says what
-  /// this rank was at, e.g. "loading layer 3", and ends the message. Local.
+  /// Throws the job's fault if any rank has failed; use it inside long local work. `doing` says
+  /// what this rank was at, e.g. "loading layer 3", and ends the message. Local.
   void check(std::string_view doing = {}) const;
 
   /// Publishes this rank's error as the job's fault, unless there already is one, so that every
