@@ -11,7 +11,7 @@ cohort::Verdict use(cohort::Session& session, cohort::Buffer& buffer) {
 #elif MISUSE == 2  // a world rank is no group rank
   return group.broadcast(operand, WorldRank{0});
 #elif MISUSE == 3  // nor the other way round
-  return group.to_world(WorldRank{0}) == WorldRank{0} ? Verdict{} : Verdict{};
+  return group.to_world(GroupRank{0}) == GroupRank{0} ? Verdict{} : Verdict{};
 #elif MISUSE == 4  // a verdict is not to be overlooked: an error where warnings are
   group.barrier();
   return {};
