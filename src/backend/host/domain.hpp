@@ -88,13 +88,12 @@ class Domain : public std::enable_shared_from_this<Domain> {
       if (ready()) return;
       pause();
     }
-    wait_slowly(peer, deadline_after(limit), FunctionRef<bool()>(ready),
-                FunctionRef<WaitSubject()>(subject));
+    wait_slowly(peer, limit, FunctionRef<bool()>(ready), FunctionRef<WaitSubject()>(subject));
   }
 
-  /// The same without spinning, until a point in time: for set-up.
-  void wait_slowly(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
-                   FunctionRef<WaitSubject()> subject);
+  /// The same without spinning or yielding, until a point in time: for set-up.
+  void wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
+                  FunctionRef<WaitSubject()> subject);
 
   /// Rings this rank's bell: call it after publishing (sequentially consistent) a word that peers
   /// may be asleep on. One load when nobody sleeps.
@@ -147,6 +146,8 @@ class Domain : public std::enable_shared_from_this<Domain> {
     __asm__ __volatile__("yield");
 #endif
   }
+  void wait_slowly(WorldRank peer, std::chrono::milliseconds limit, FunctionRef<bool()> ready,
+                   FunctionRef<WaitSubject()> subject);
   void ring() noexcept;
   void ring_everybody() noexcept;
   bool claim_fault_record() noexcept;

@@ -61,9 +61,7 @@ std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte
         return static_cast<std::int32_t>(block.published.load(std::memory_order_seq_cst) -
                                          number) >= 0;
       };
-      wait_slowly(peer, deadline, published, [&] {
-        return WaitSubject{phase, std::string(phase)};
-      });
+      wait_until(peer, deadline, published, [&] { return WaitSubject{phase, std::string(phase)}; });
       const MailChunk& chunk = block.chunks[number % 2];
       if (phase_of(chunk) != phase_of(own.chunks[number % 2])) {
         fail(Error(ErrorCode::mismatch,

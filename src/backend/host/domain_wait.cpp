@@ -90,14 +90,20 @@ bool Domain::sleep_once(WorldRank peer, TimePoint until, FunctionRef<bool()> rea
   return ready();
 }
 
-void Domain::wait_slowly(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
+void Domain::wait_slowly(WorldRank peer, std::chrono::milliseconds limit, FunctionRef<bool()> ready,
                          FunctionRef<WaitSubject()> subject) {
-  const TimePoint started = steady_clock::now();
-  const WaitMark mark(state_->block(rank_), peer, started);
   for (std::uint32_t round = 0; round < yield_count_; ++round) {
     if (ready()) return;
     ::sched_yield();
   }
+  wait_until(peer, deadline_after(limit), ready, subject);
+}
+
+void Domain::wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
+                        FunctionRef<WaitSubject()> subject) {
+  if (ready()) return;
+  const TimePoint started = steady_clock::now();
+  const WaitMark mark(state_->block(rank_), peer, started);
   const TimePoint stall = deadline_after(limits_.stall);
   bool stalled = false;
   while (true) {
