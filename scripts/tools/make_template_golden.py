@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes tests/data/template/golden.json: what jinja2 makes of chat templates.
 
-Whole templates over conversations, and small programs for single rules of the language. jinja2 is set
-up the way chat templates are meant to run: trim_blocks, lstrip_blocks, and a plain `tojson`.
+Whole templates over conversations, and small programs for single rules of the language. jinja2 is
+set up the way chat templates are meant to run: trim_blocks, lstrip_blocks, and a plain `tojson`.
 
 Needs: pip install jinja2==3.1.6 gguf==0.19.0
 Run from the repository root: make_template_golden.py MODEL.gguf
@@ -75,8 +75,16 @@ CONVERSATIONS = [
     [["user", "Hello!"]],
     [["system", "You are terse."], ["user", "Hello!"]],
     [["user", "Hi"], ["assistant", "Hello, how can I help?"]],
-    [["user", " What is 2 + 2? \n"], ["assistant", "\t4.\u00a0"], ["user", "It's \"four\"?\n\nYes\\no"]],
-    [["system", ""], ["user", "Grüße, 世界! 👩\u200d👩\u200d👧 e\u0301 \u3000"], ["assistant", "你好"]],
+    [
+        ["user", " What is 2 + 2? \n"],
+        ["assistant", "\t4.\u00a0"],
+        ["user", 'It\'s "four"?\n\nYes\\no'],
+    ],
+    [
+        ["system", ""],
+        ["user", "Grüße, 世界! 👩\u200d👩\u200d👧 e\u0301 \u3000"],
+        ["assistant", "你好"],
+    ],
     [
         ["system", "{{ messages }} {% if %} {# no #}"],
         ["user", "Print {{ 1 + 1 }} and {% endfor %}"],
@@ -100,7 +108,11 @@ def render(source, conversation, generation, tokens):
     try:
         template = environment().from_string(source)
         return template.render(
-            messages=messages, add_generation_prompt=generation, tools=None, documents=None, **tokens
+            messages=messages,
+            add_generation_prompt=generation,
+            tools=None,
+            documents=None,
+            **tokens,
         )
     except (jinja2.TemplateError, TypeError):
         return None

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes tests/data/tokenizer/*.json: what the `tokenizers` library makes of a corpus of texts.
 
-Two vocabularies: that of a real model file (model.json; the vocabulary itself is not stored), and a
-small one trained here on the corpus (small.json; complete, so that its test needs no model).
+Two vocabularies: that of a real model file (model.json; the vocabulary itself is not stored), and
+a small one trained here on the corpus (small.json; complete, so that its test needs no model).
 
 Needs: pip install tokenizers==0.23.3 gguf==0.19.0
 Run from the repository root: make_tokenizer_golden.py MODEL.gguf
@@ -40,13 +40,11 @@ def build(tokens, types, merges):
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs))
     tokenizer.pre_tokenizer = pre_tokenizer()
     tokenizer.decoder = decoders.ByteLevel()
-    named = list(zip(tokens, types))
+    of_kind = lambda wanted: [token for token, kind in zip(tokens, types) if kind == wanted]
     tokenizer.add_special_tokens(
-        [AddedToken(token, normalized=False, special=True) for token, kind in named if kind == CONTROL]
+        [AddedToken(token, normalized=False, special=True) for token in of_kind(CONTROL)]
     )
-    tokenizer.add_tokens(
-        [AddedToken(token, normalized=False) for token, kind in named if kind == USER_DEFINED]
-    )
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in of_kind(USER_DEFINED)])
     assert tokenizer.get_vocab_size() == len(tokens), "an added token was not in the vocabulary"
     return tokenizer
 
@@ -87,12 +85,13 @@ def decode_cases(tokenizer, count, seed):
     """Ids as a model might emit them, most of which do not form whole characters."""
     chance = random.Random(seed)
     # Tokens with bytes past ASCII: parts of characters.
-    parts = [i for t, i in tokenizer.get_vocab().items() if any(c > "\u00a0" and c != "\u0120" for c in t)]
-    parts.sort()
+    is_part = lambda token: any(c > "\u00a0" and c != "\u0120" for c in token)
+    parts = sorted(index for token, index in tokenizer.get_vocab().items() if is_part(token))
+    count_all = tokenizer.get_vocab_size()
     cases = []
     for _ in range(count):
         ids = [
-            chance.choice(parts) if chance.random() < 0.7 else chance.randrange(tokenizer.get_vocab_size())
+            chance.choice(parts) if chance.random() < 0.7 else chance.randrange(count_all)
             for _ in range(chance.randint(1, 10))
         ]
         cases.append([ids, tokenizer.decode(ids, skip_special_tokens=False)])
@@ -104,7 +103,9 @@ def class_checksum():
     letters, spaces, digits = (set(codes) for codes in classify())
     checksum = 0xCBF29CE484222325
     for code in code_points():
-        kind = "l" if code in letters else "d" if code in digits else "s" if code in spaces else "o"
+        kind = (
+            "l" if code in letters else "d" if code in digits else "s" if code in spaces else "o"
+        )
         checksum = ((checksum ^ ord(kind)) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
     return f"{checksum:016x}"
 
@@ -140,7 +141,15 @@ def main():
 
     tokens, types, merges = train_small(texts)
     tokenizer = build(tokens, types, merges)
-    extra = ["<s><s><s>", "<|im_start", "<|im|>", "xDEFINEDx DEFINED", "世世世", "a  \n\n", "<|im_end|><s>"]
+    extra = [
+        "<s><s><s>",
+        "<|im_start",
+        "<|im|>",
+        "xDEFINEDx DEFINED",
+        "世世世",
+        "a  \n\n",
+        "<|im_end|><s>",
+    ]
     write(
         TARGET / "small.json",
         {

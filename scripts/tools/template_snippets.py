@@ -178,7 +178,7 @@ a\\n \\u00a0{% if true %}b{% endif %}
 {% if false %}{% set x = 5 %}{% endif %}{{ x }}
 {% set m = 'out' %}{% for m in messages %}{{ m.role }}{% endfor %}{{ m }}
 {% for m in messages %}{{ loop.index }}{{ loop.index0 }}{{ loop.first }}{{ loop.last }};{% endfor %}
-{% for m in messages %}{% for n in messages %}{{ loop.index }}{% endfor %}{{ loop.index }};{% endfor %}
+{% for m in messages %}{% for n in messages %}{{ loop.index }}{% endfor %}{{ loop.last }}{% endfor %}
 {% for m in messages %}{% for n in messages %}{% if m == n %}={% endif %}{% endfor %},{% endfor %}
 {% for m in missing %}x{% endfor %}y
 {% for m in none %}x{% endfor %}
@@ -217,13 +217,29 @@ def snippets():
 
 
 def line_breaks(line):
-    return line.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t").replace("\\u00a0", "\u00a0")
+    for name, character in (("n", "\n"), ("r", "\r"), ("t", "\t"), ("u00a0", "\u00a0")):
+        line = line.replace("\\" + name, character)
+    return line
 
 
 def random_snippets(count, seed):
     """Tags with every kind of white space around and every sign."""
     chance = random.Random(seed)
-    spaces = ["", "", " ", "  ", "\n", "\n\n", " \n", "\n ", "\n  \n  ", "\t", "x", "\r\n", " \u00a0"]
+    spaces = [
+        "",
+        "",
+        " ",
+        "  ",
+        "\n",
+        "\n\n",
+        " \n",
+        "\n ",
+        "\n  \n  ",
+        "\t",
+        "x",
+        "\r\n",
+        " \u00a0",
+    ]
     space = lambda: chance.choice(spaces)
     begin = lambda: chance.choice(["", "", "-", "+"])
     tag = lambda body: "{%" + begin() + " " + body + " " + begin() + "%}"

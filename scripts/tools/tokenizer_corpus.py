@@ -84,32 +84,117 @@ a <|im_end|> b
   <|im_start|>'s<|im_end|>'s
 """)
 
-SPACES = [" ", "\t", "\n", "\r", "\r\n", "\v", "\f", "\u0085", "\u00a0", "\u1680", "\u2000", "\u2003",
-          "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"]
+SPACES = [
+    " ",
+    "\t",
+    "\n",
+    "\r",
+    "\r\n",
+    "\v",
+    "\f",
+    "\u0085",
+    "\u00a0",
+    "\u1680",
+    "\u2000",
+    "\u2003",
+    "\u2009",
+    "\u200a",
+    "\u2028",
+    "\u2029",
+    "\u202f",
+    "\u205f",
+    "\u3000",
+]
 # Look like spaces, or act on text, and are none.
-NOT_SPACES = ["\u200b", "\u200c", "\u200d", "\u200e", "\u2060", "\ufeff", "\u00ad", "\u180e", "\u034f"]
+NOT_SPACES = [
+    "\u200b",
+    "\u200c",
+    "\u200d",
+    "\u200e",
+    "\u2060",
+    "\ufeff",
+    "\u00ad",
+    "\u180e",
+    "\u034f",
+]
 # Assigned in recent versions of Unicode: where libraries differ.
-RECENT = ["\u1c89", "\ua7da", "\U000105c0", "\U00010d40", "\U00011de0", "\U00011f50", "\U00016d70",
-          "\U00016ff4", "\U0001ccf0", "\U0001e4f0", "\U0001fae8", "\U0001f6dc", "\U00031350",
-          "\U0002ebf0", "\U00011f02"]
-EDGES = ["\u0000", "\u007f", "\u0080", "\u07ff", "\u0800", "\ud7ff", "\ue000", "\ufffd", "\uffff",
-         "\U00010000", "\U000e0001", "\U000f0000", "\U0010ffff"]
+RECENT = [
+    "\u1c89",
+    "\ua7da",
+    "\U000105c0",
+    "\U00010d40",
+    "\U00011de0",
+    "\U00011f50",
+    "\U00016d70",
+    "\U00016ff4",
+    "\U0001ccf0",
+    "\U0001e4f0",
+    "\U0001fae8",
+    "\U0001f6dc",
+    "\U00031350",
+    "\U0002ebf0",
+    "\U00011f02",
+]
+EDGES = [
+    "\u0000",
+    "\u007f",
+    "\u0080",
+    "\u07ff",
+    "\u0800",
+    "\ud7ff",
+    "\ue000",
+    "\ufffd",
+    "\uffff",
+    "\U00010000",
+    "\U000e0001",
+    "\U000f0000",
+    "\U0010ffff",
+]
 
 
 def space_cases():
     cases = []
     for space in SPACES + NOT_SPACES:
-        cases += [space, f"a{space}b", f"{space}{space}x {space}y{space} z{space}", f"1{space}{space}2{space}"]
+        cases += [
+            space,
+            f"a{space}b",
+            f"{space}{space}x {space}y{space} z{space}",
+            f"1{space}{space}2{space}",
+        ]
     for count in (2, 3, 4, 7, 8, 15, 16, 17, 33):
-        cases += [" " * count, " " * count + "x", "x" + "\n" * count, "\t" * count + "1", "." + " " * count]
-    cases += ["a \n b", "a\n \nb", "a \r\n\r\n b", "\n\n  \n x", " \t \t.", "x \u00a0y", "x\u00a0 y", "x\u3000 1"]
+        cases += [
+            " " * count,
+            " " * count + "x",
+            "x" + "\n" * count,
+            "\t" * count + "1",
+            "." + " " * count,
+        ]
+    cases += [
+        "a \n b",
+        "a\n \nb",
+        "a \r\n\r\n b",
+        "\n\n  \n x",
+        " \t \t.",
+        "x \u00a0y",
+        "x\u00a0 y",
+        "x\u3000 1",
+    ]
     return cases
 
 
 def control_cases():
     cases = [chr(code) for code in range(1, 32) if chr(code) not in "\t\n\r\v\f"]
     # Bytes that a vocabulary may lack, with neighbours that could merge once they are gone.
-    cases += ["th\x04e", "a\x06b\x13c", "\x04", " \x04 ", "i\x14n\x16g", "\U00041111", "\U00081234x", "x\x1d\x1dy"]
+    cases += [
+        "th\x04e",
+        "a\x06b\x13c",
+        "\x04",
+        " \x04 ",
+        "i\x14n\x16g",
+        "\U00041111",
+        "\U00081234x",
+        "x\x1d\x1dy",
+    ]
     cases += ["a\x00b", "\x1b[31mred\x1b[0m", "bell\x07", "del\x7f", "\x85\x9f"]
     return cases
 
@@ -130,8 +215,16 @@ def random_cases(count, seed):
         pool = pools[i % len(pools)]
         cases.append("".join(chance.choice(pool) for _ in range(chance.randint(1, 24))))
     for _ in range(count // 4):
-        codes = [chance.choice([chance.randrange(0x20, 0x3000), chance.randrange(0xE000, 0x30000),
-                                chance.randrange(0x3000, 0xD800)]) for _ in range(chance.randint(1, 8))]
+        codes = [
+            chance.choice(
+                [
+                    chance.randrange(0x20, 0x3000),
+                    chance.randrange(0xE000, 0x30000),
+                    chance.randrange(0x3000, 0xD800),
+                ]
+            )
+            for _ in range(chance.randint(1, 8))
+        ]
         cases.append("".join(map(chr, codes)))
     return cases
 
@@ -145,4 +238,3 @@ def corpus():
     texts += random_cases(140, seed=7)
     texts.append(" ".join(PROSE[:8]))
     return list(dict.fromkeys(texts))
-

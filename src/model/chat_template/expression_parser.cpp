@@ -92,7 +92,7 @@ Expression ExpressionParser::parse(bool is_in_loop) {
   return parse_any();
 }
 
-Expression ExpressionParser::parse_chain(Operation operation, Token separator,
+Expression ExpressionParser::parse_chain(Operation operation, const Token& separator,
                                          Expression (ExpressionParser::*parse_operand)()) {
   Expression first = (this->*parse_operand)();
   if (!tokens_.is(separator.kind, separator.text)) return first;

@@ -68,7 +68,7 @@ class ExpressionParser {
   void refuse_test_argument() const;
 
   /// What `parse_operand` parses, joined by `separator`; a single one is itself.
-  Expression parse_chain(Operation operation, Token separator,
+  Expression parse_chain(Operation operation, const Token& separator,
                          Expression (ExpressionParser::*parse_operand)());
 
   TokenReader& tokens_;
