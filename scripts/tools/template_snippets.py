@@ -178,7 +178,7 @@ a\\n \\u00a0{% if true %}b{% endif %}
 {% if false %}{% set x = 5 %}{% endif %}{{ x }}
 {% set m = 'out' %}{% for m in messages %}{{ m.role }}{% endfor %}{{ m }}
 {% for m in messages %}{{ loop.index }}{{ loop.index0 }}{{ loop.first }}{{ loop.last }};{% endfor %}
-{% for m in messages %}{% for n in messages %}{{ loop.index }}{% endfor %}{{ loop.last }}{% endfor %}
+{% for m in messages %}{% for n in messages %}{{ loop.index }}{% endfor %}{{loop.last}}{% endfor %}
 {% for m in messages %}{% for n in messages %}{% if m == n %}={% endif %}{% endfor %},{% endfor %}
 {% for m in missing %}x{% endfor %}y
 {% for m in none %}x{% endfor %}
