@@ -49,8 +49,7 @@ KvCache<T>::KvCache(const KvShape& shape)
       page_elements_(page_elements_of(shape)),
       page_count_max_(page_count_of(shape)),
       layer_elements_(page_count_max_ * page_elements_),
-      tables_(shape.sequence_count_max),
-      page_used_(page_count_max_, false) {
+      tables_(shape.sequence_count_max) {
   const std::size_t bytes = std::max<std::size_t>(bytes_max(shape), 1);
   void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -61,6 +60,7 @@ KvCache<T>::KvCache(const KvShape& shape)
                 std::nullopt, "load");
   }
   memory_ = std::unique_ptr<T[], Unmap>(static_cast<T*>(mapped), Unmap{bytes});
+  page_used_.resize(page_count_max_);
   for (std::size_t page = page_count_max_; page-- > 0;) {
     free_pages_.push_back(static_cast<std::uint32_t>(page));
   }

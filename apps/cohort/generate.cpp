@@ -1,0 +1,136 @@
+#include "generate.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <system_error>
+
+#include <CLI/CLI.hpp>
+
+#include <cohort/bootstrap.hpp>
+#include <cohort/error.hpp>
+#include <cohort/world.hpp>
+
+#include "base/log.hpp"
+#include "base/unique_fd.hpp"
+#include "engine/schedule.hpp"
+#include "exit_status.hpp"
+#include "generate_options.hpp"
+#include "generate_output.hpp"
+#include "generate_rank.hpp"
+#include "launch_output.hpp"
+#include "model/tokenizer_from_gguf.hpp"
+#include "rendezvous/launched_rank.hpp"
+#include "rendezvous/launcher.hpp"
+
+namespace cohort {
+
+namespace {
+
+constexpr const char* kFooter =
+    R"(Prompts go to the attention replicas in turn and run as one ragged batch. Without --prompt and
+--prompts the prompt is read from standard input.
+
+Examples:
+  # One rank:
+  cohort generate --model SmolLM2.gguf --prompt "Once upon a time"
+
+  # Four ranks: attention in 2 replicas of 2 context-parallel ranks each, the MLP over all 4:
+  cohort generate --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2 --chat \
+    --prompt "Why is the sky blue?" --prompt "Write a haiku about memory." --strict)";
+
+/// Puts `text` where this process's standard input was: rank 0 inherits it.
+void replace_standard_input(const std::string& text) {
+  const auto fail = [] {
+    throw Error(ErrorCode::system,
+                "cannot hand the prompt to rank 0: " + std::generic_category().message(errno));
+  };
+  const UniqueFd memory(::memfd_create("cohort-prompt", MFD_CLOEXEC));
+  if (memory.get() < 0) fail();
+  std::size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t count = ::write(memory.get(), text.data() + written, text.size() - written);
+    if (count < 0) fail();
+    written += static_cast<std::size_t>(count);
+  }
+  if (::lseek(memory.get(), 0, SEEK_SET) != 0 || ::dup2(memory.get(), STDIN_FILENO) < 0) fail();
+}
+
+/// Finds what is wrong with flags, model and prompts before any rank is started, so that it is said
+/// once and at once.
+void check_before_launch(const GenerateFlags& flags, const Layout& layout) {
+  const GgufFile file = GgufFile::open(flags.engine.model);
+  const ModelConfig config = model_config_from(file);
+  const EngineSpec spec = flags.engine.spec(config);
+  Plan plan(layout, flags.engine.plan_options());
+  static_cast<void>(plan_slots(plan, config, spec));
+  std::istringstream typed;
+  if (flags.prompts.empty() && flags.prompts_file.empty()) {
+    const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+    replace_standard_input(text);
+    typed.str(text);
+  }
+  std::vector<Request> requests;
+  for (Prompt& prompt :
+       tokenize_prompts(read_prompt_texts(flags, typed), file, load_tokenizer(file), flags.chat)) {
+    requests.push_back({std::move(prompt.tokens), flags.completion_tokens_max});
+  }
+  static_cast<void>(Schedule(
+      requests,
+      {.replica_count = layout.sizes().attn_dp, .maxima = spec.maxima, .stop_tokens = {}}));
+}
+
+/// Runs this process's rank and prints on rank 0.
+void run_rank(const GenerateFlags& flags, const Layout& layout, std::ostream& output,
+              std::ostream& errors) {
+  std::optional<World> world;
+  try {
+    world.emplace(World::join(Bootstrap::from_environment(), flags.limits()));
+    set_log_rank(world->rank());
+    const GenerateStreams streams{std::cin, output, errors};
+    const GenerateResult result = generate_on_rank(*world, flags, layout, streams);
+    if (world->rank() != WorldRank{0}) return;
+    if (flags.json) {
+      print_json(result, layout, output);
+    } else {
+      print_summary(result, layout, output);
+    }
+  } catch (const Error& error) {
+    if (world) world->fail(error);
+    if (!report_error(error)) throw;
+    throw ExitStatus{error.exit_code()};
+  }
+}
+
+}  // namespace
+
+void add_generate_command(CLI::App& app, const ProgramArguments& arguments, std::ostream& output,
+                          std::ostream& errors) {
+  const auto flags = std::make_shared<GenerateFlags>();
+  CLI::App* command =
+      app.add_subcommand("generate", "Run a model over N ranks and stream what it writes");
+  add_generate_flags(*command, *flags);
+  command->footer(kFooter);
+  command->callback([flags, arguments, &output, &errors] {
+    const Layout layout = flags->layout();
+    static_cast<void>(flags->limits());
+    static_cast<void>(flags->sampling());
+    // One rank is launched, too: only a new process can be told how its threads wait.
+    if (started_by_launcher()) {
+      run_rank(*flags, layout, output, errors);
+      return;
+    }
+    check_before_launch(*flags, layout);
+    const LaunchResult result = launch_self(layout.world_size(), arguments.count, arguments.values);
+    const int exit_code = print_launch_result(result, flags->json, output, errors);
+    if (exit_code != 0) throw ExitStatus{exit_code};
+  });
+}
+
+}  // namespace cohort

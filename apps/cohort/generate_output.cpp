@@ -1,0 +1,163 @@
+#include "generate_output.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <ostream>
+
+#include <nlohmann/json.hpp>
+
+#include <cohort/version.hpp>
+
+#include "base/bytes.hpp"
+#include "report/job_ledger.hpp"
+
+namespace cohort {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string format(const char* pattern, double value) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), pattern, value);
+  return text.data();
+}
+
+std::string_view to_string(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop: return "stop";
+    case FinishReason::length: return "length";
+    case FinishReason::context: return "context";
+  }
+  return "";
+}
+
+double tokens_per_second(const EngineTiming& timing) {
+  return timing.decode_s > 0 ? static_cast<double>(timing.decode_tokens) / timing.decode_s : 0;
+}
+
+/// The beginning of a text on one line, cut between characters.
+std::string excerpt(const std::string& text) {
+  constexpr std::size_t kBytesMax = 56;
+  std::string line = text.substr(0, text.find('\n'));
+  bool cut = line.size() < text.size();
+  if (line.size() > kBytesMax) {
+    cut = true;
+    std::size_t end = kBytesMax;
+    while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0U) == 0x80U) --end;
+    line.resize(end);
+  }
+  return cut ? line + "..." : line;
+}
+
+}  // namespace
+
+CompletionStream::CompletionStream(std::ostream& output, std::span<const Prompt> prompts,
+                                   const Tokenizer& tokenizer)
+    : output_(output), prompts_(prompts) {
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    texts_.push_back({StreamingDecoder(tokenizer), {}, false});
+  }
+  write_heading(0);
+}
+
+void CompletionStream::write_heading(std::size_t index) {
+  if (prompts_.size() < 2) return;
+  output_ << (index == 0 ? "" : "\n") << "[" << index + 1 << "/" << prompts_.size() << "] "
+          << excerpt(prompts_[index].text) << " (" << prompts_[index].tokens.size() << " tokens)\n";
+}
+
+void CompletionStream::push(const TokenOutcome& outcome) {
+  Text& text = texts_[outcome.request];
+  if (outcome.is_text) text.pending += text.decoder.push(outcome.token);
+  if (outcome.finished) {
+    text.pending += text.decoder.flush();
+    text.finished = true;
+  }
+  if (outcome.request == current_) write_ready();
+}
+
+void CompletionStream::write_ready() {
+  while (current_ < texts_.size()) {
+    Text& text = texts_[current_];
+    output_ << text.pending;
+    text.pending.clear();
+    if (!text.finished) break;
+    output_ << "\n";
+    if (++current_ < texts_.size()) write_heading(current_);
+  }
+  output_.flush();
+}
+
+void print_summary(const GenerateResult& result, const Layout& layout, std::ostream& output) {
+  const LayoutSizes& sizes = layout.sizes();
+  output << "\n"
+         << layout.world_size() << (layout.world_size() == 1 ? " rank" : " ranks")
+         << ": attention data-parallel " << sizes.attn_dp << " x context-parallel " << sizes.attn_cp
+         << " x tensor-parallel " << layout.attn_tp() << ", MLP tensor-parallel " << sizes.tp
+         << "\n\n"
+         << ledger_as_text(result.communication) << "\n";
+  const auto planned = std::ranges::max(result.planned_bytes);
+  const auto measured = std::ranges::max(result.measured_bytes);
+  const EngineTiming& timing = result.timing;
+  output << "symmetric memory: " << format_bytes(planned) << " planned and "
+         << format_bytes(measured) << " measured on the largest rank, "
+         << result.registrations_since_commit << " registrations since commit\n"
+         << "load " << format("%.2f", result.load_s) << " s; prefill " << timing.prefill_tokens
+         << " tokens in " << format("%.2f", timing.prefill_s) << " s; decode "
+         << timing.decode_tokens << " tokens in " << format("%.2f", timing.decode_s) << " s, "
+         << format("%.1f", tokens_per_second(timing)) << " tokens/s" << std::endl;
+}
+
+void print_json(const GenerateResult& result, const Layout& layout, std::ostream& output) {
+  Json prompts = Json::array();
+  for (std::size_t i = 0; i < result.prompts.size(); ++i) {
+    const Completion& completion = result.completions[i];
+    prompts.push_back({{"prompt", result.prompts[i].text},
+                       {"prompt_tokens", result.prompts[i].tokens.size()},
+                       {"completion", completion.text},
+                       {"tokens", completion.tokens},
+                       {"finish_reason", to_string(completion.finish_reason)},
+                       {"replica", completion.replica}});
+  }
+  Json communication = Json::array();
+  for (const LedgerRow& row : result.communication) {
+    Json ranks = Json::array();
+    for (const WorldRank rank : row.ranks) ranks.push_back(rank.index());
+    communication.push_back({{"group", cohort::to_string(row.group)},
+                             {"ranks", ranks},
+                             {"op", cohort::to_string(row.op)},
+                             {"path", cohort::to_string(row.path)},
+                             {"reason", cohort::to_string(row.reason)},
+                             {"calls", row.calls},
+                             {"bytes", row.bytes},
+                             {"copied_bytes", row.copied_bytes},
+                             {"transfer_s", row.transfer_s},
+                             {"wait_s", row.wait_s}});
+  }
+  const LayoutSizes& sizes = layout.sizes();
+  const Json document{
+      {"schema", 1},
+      {"version", COHORT_VERSION},
+      {"prompts", prompts},
+      {"layout",
+       {{"ranks", layout.world_size()},
+        {"tp", sizes.tp},
+        {"attn_dp", sizes.attn_dp},
+        {"attn_cp", sizes.attn_cp},
+        {"attn_tp", layout.attn_tp()}}},
+      {"communication", communication},
+      {"registrations_since_commit", result.registrations_since_commit},
+      {"footprint",
+       {{"planned_bytes", result.planned_bytes}, {"measured_bytes", result.measured_bytes}}},
+      {"timing",
+       {{"load_s", result.load_s},
+        {"prefill_s", result.timing.prefill_s},
+        {"decode_s", result.timing.decode_s},
+        {"tokens_per_s", tokens_per_second(result.timing)}}}};
+  // A completion cut short may end within a character.
+  output << document.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+}
+
+}  // namespace cohort
