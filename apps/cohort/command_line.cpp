@@ -29,8 +29,10 @@ constexpr const char* kDescription =
     "cohort " COHORT_VERSION ": symmetric memory and collectives for models served over many ranks";
 
 constexpr const char* kTryNext = R"(Try next:
-  cohort groups --tp 4 --attn-dp 2 --attn-cp 2    which ranks work together, and for what
-  cohort COMMAND --help                           the flags of one command, with examples
+  cohort groups --tp 4 --attn-dp 2 --attn-cp 2      which ranks work together, and for what
+  cohort generate --model FILE.gguf --tp 4 --chat --prompt "Hello"
+                                                    a model over 4 ranks, and what they exchanged
+  cohort COMMAND --help                             the flags of one command, with examples
 )";
 
 /// Every subcommand, in the order of the help text.

@@ -56,9 +56,11 @@ def check_sizes(files):
             yield f"{path}: {len(lines)} lines, at most {README_LINES_MAX}"
         if is_generated(text) or not CODE.search(path) and not path.endswith(".md"):
             continue
+        fenced = False
         for number, line in enumerate(lines, 1):
-            # A Markdown table's row or link cannot be broken.
-            unbreakable = path.endswith(".md") and (line.startswith("|") or "](" in line)
+            # In Markdown a table's row, a link and the output of a command cannot be broken.
+            fenced ^= path.endswith(".md") and line.startswith("```")
+            unbreakable = path.endswith(".md") and (fenced or line.startswith("|") or "](" in line)
             if len(line) > LINE_COLUMNS_MAX and not unbreakable:
                 yield f"{path}:{number}: {len(line)} columns, at most {LINE_COLUMNS_MAX}"
         limit = TEST_LINES_MAX if path.startswith("tests/") else FILE_LINES_MAX
