@@ -82,6 +82,21 @@ void run_agreed(host::Domain& domain, TimePoint deadline, const Step& step) {
   }
 }
 
+/// Known from the plan alone, so every rank throws it, and before anything is allocated.
+void refuse_what_strict_forbids(const Plan& plan) {
+  if (!plan.options().strict || plan.options().symmetry == Symmetry::on) return;
+  for (const GroupKind kind : all_group_kinds()) {
+    const bool planned = (plan.group_mask() & (1U << static_cast<unsigned>(kind))) != 0;
+    if (!planned || plan.layout().group_size(kind) < 2) continue;
+    throw Error(ErrorCode::strict_miss,
+                "strict: every call on group " + std::string(to_string(kind)) +
+                    " would take path " + std::string(to_string(Path::host_staged)) +
+                    " with reason " + std::string(to_string(Reason::disabled)) + ": " +
+                    std::string(explain(Reason::disabled)),
+                std::nullopt, std::string(kPhase));
+  }
+}
+
 void decide(host::Domain& domain, std::uint32_t generation, TimePoint deadline) {
   if (domain.decide(generation, true, deadline) == host::CommitOutcome::committed) return;
   domain.check("commit");
@@ -104,6 +119,7 @@ Session commit(World& world, const Plan& plan) {
                     " ranks, the world has " + std::to_string(world.size()),
                 std::nullopt, std::string(kPhase));
   }
+  refuse_what_strict_forbids(plan);
   const std::uint32_t generation = domain.next_generation();
   auto state = std::make_unique<SessionState>(domain, plan, generation);
   host::HostBackend backend(domain.shared_from_this());
