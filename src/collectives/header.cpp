@@ -83,7 +83,7 @@ std::string describe(const CallRecord& record) {
   if (record.op == Op::broadcast) text += "root " + std::to_string(record.root) + ", ";
   text += std::string(to_string(record.dtype)) + ", " + std::to_string(record.bytes) + " bytes";
   if (has_counts(record.op)) {
-    text += ", counts " + std::to_string(record.counts_hash % 1'000'000);
+    text += ", counts hash " + std::to_string(record.counts_hash % 1'000'000);
   }
   text += ", " + std::string(to_string(record.path));
   const Place place = Place::from_word(record.place);
