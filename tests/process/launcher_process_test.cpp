@@ -6,6 +6,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <set>
 #include <string>
 #include <thread>
@@ -148,6 +149,33 @@ INSTANTIATE_TEST_SUITE_P(
                             ".0, 1, 2., call 17"},
                     Killing{"kill_in_work", "; rank [02] was loading layer 3"}),
     [](const auto& entry) { return entry.param.scenario; });
+
+TEST_F(LauncherProcess, ARankKilledAtAnyMomentIsNamedInTime) {
+  std::random_device device;
+  const auto seed = device();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  for (int turn = 0; turn < 30; ++turn) {
+    // Starting, joining and working take some 10 ms here; a slower machine is hit earlier on.
+    const auto delay = std::chrono::microseconds(random() % 30'000);
+    const auto job = start(4, {"work"}, {"--grace", "1000"});
+    std::vector<pid_t> ranks;
+    const auto find_ranks = [&] {
+      ranks = test::processes_with_variable(kMark, mark_);
+      std::erase(ranks, job->pid());
+      return !ranks.empty();
+    };
+    ASSERT_TRUE(becomes_true(find_ranks));
+    std::this_thread::sleep_for(delay);
+    find_ranks();
+    ::kill(ranks[random() % ranks.size()], SIGKILL);
+    const Finished finished = job->wait(patience(60s));
+    ASSERT_EQ(finished.exit_code, 1) << finished.errors;
+    ASSERT_THAT(finished.errors,
+                MatchesRegex("cohort: error: rank [0-3] died of signal 9 .Killed.; rank [0-3] was "
+                             "(waiting for rank [0-3] in join|loading layer 3)\n"));
+  }
+}
 
 TEST_F(LauncherProcess, AStoppedRankIsNamedByTheOthersAndEndedLast) {
   const Finished finished = run(3, {"stop", "1"});

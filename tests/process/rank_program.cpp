@@ -112,13 +112,21 @@ int kill_in_wait(const Scene& scene) {
   return 0;
 }
 
-int kill_in_work(const Scene& scene) {
-  World world = join();
-  if (world.rank() == scene.victim) std::raise(SIGKILL);
+int work_until_fault(World world) {
   while (true) {
     world.check("loading layer 3");
     std::this_thread::sleep_for(1ms);
   }
+}
+
+int work(const Scene&) {
+  return work_until_fault(join());
+}
+
+int kill_in_work(const Scene& scene) {
+  World world = join();
+  if (world.rank() == scene.victim) std::raise(SIGKILL);
+  return work_until_fault(std::move(world));
 }
 
 int stop(const Scene& scene) {
@@ -203,6 +211,7 @@ const std::map<std::string, std::function<int(const Scene&)>> kScenarios{
     {"kill_in_join", kill_in_join},
     {"kill_in_wait", kill_in_wait},
     {"kill_in_work", kill_in_work},
+    {"work", work},
     {"stop", stop},
     {"late", late},
     {"fail", fail},

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "backend/host/commit_word.hpp"
+#include "backend/host/fault_record.hpp"
 
 namespace cohort::host {
 
@@ -22,22 +23,6 @@ inline constexpr std::uint64_t kControlMagic = 0x31'6c72'7463'6863;  // "chctrl1
 inline constexpr std::uint32_t kControlAbi = 1;
 
 enum class RankState : std::uint32_t { absent, joined, left, dead };
-
-/// The job's first fault. `claim` is 0, then owner(rank) while that rank writes the rest, then
-/// kFaultComplete. Written once; taken over only from an owner that died while writing.
-struct FaultRecord {
-  static constexpr std::uint32_t kComplete = ~std::uint32_t{0};
-  static constexpr std::uint32_t kNoRank = ~std::uint32_t{0};
-  static constexpr std::uint32_t owner(std::uint32_t rank) noexcept { return rank + 1; }
-
-  alignas(kCacheLine) std::atomic<std::uint32_t> claim{0};
-  std::uint32_t code = 0;        ///< ErrorCode
-  std::uint32_t rank = kNoRank;  ///< the rank the fault is about
-  std::uint32_t phase_bytes = 0;
-  std::uint32_t text_bytes = 0;
-  std::array<char, 44> phase{};
-  std::array<char, 400> text{};
-};
 
 /// One rank's message of one round of a set-up exchange. Written by its rank before `published`.
 struct MailChunk {
@@ -87,7 +72,7 @@ struct ControlSegment {
 
   /// 1 once `fault` is complete. Written by whoever completes it or finds it complete.
   alignas(kCacheLine) std::atomic<std::uint32_t> poison{0};
-  FaultRecord fault;
+  FaultRecord fault;  ///< see fault_record.hpp
   /// See commit_word.hpp. Written by compare-and-swap by any rank.
   alignas(kCacheLine) std::atomic<std::uint64_t> commit{commit_word::kInitial};
 

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -31,17 +30,6 @@ constexpr std::uint32_t kSpinCount = 4000;
 // Beyond as many yields as bring every other rank of an oversubscribed host to run, sleeping is
 // cheaper.
 constexpr std::uint32_t kYieldCount = 40;
-
-std::uint32_t copy_text(std::string_view text, std::span<char> target) noexcept {
-  const std::size_t bytes = std::min(text.size(), target.size());
-  std::memcpy(target.data(), text.data(), bytes);
-  return static_cast<std::uint32_t>(bytes);
-}
-
-// A peer writes the length: it is never trusted beyond the array.
-std::string read_text(std::span<const char> source, std::uint32_t bytes) {
-  return {source.data(), std::min<std::size_t>(bytes, source.size())};
-}
 
 }  // namespace
 
@@ -164,41 +152,18 @@ void Domain::fail(const Error& error) {
   throw fault(error.phase().empty() ? std::string() : "in " + error.phase(), error.phase());
 }
 
-/// True if the record is this caller's to write.
-bool Domain::claim_fault_record() noexcept {
-  std::atomic<std::uint32_t>& claim = state_->segment().fault.claim;
-  const TimePoint patience = steady_clock::now() + kClaimPatience;
-  while (true) {
-    std::uint32_t seen = 0;
-    const std::uint32_t mine = FaultRecord::owner(rank_.index());
-    if (claim.compare_exchange_strong(seen, mine, std::memory_order_seq_cst)) return true;
-    if (seen == FaultRecord::kComplete || seen > rank_count_) return false;
-    // An owner that died while writing would leave everybody else without a fault to end by.
-    const bool orphaned = state_->rank_state(WorldRank{seen - 1}) == RankState::dead;
-    if (orphaned && claim.compare_exchange_strong(seen, mine, std::memory_order_seq_cst)) {
-      return true;
-    }
-    if (steady_clock::now() >= patience) return false;
-    ::sched_yield();
-  }
-}
-
 bool Domain::publish(const Error& error) noexcept {
   if (poison_ == nullptr) return false;
   ControlSegment& segment = state_->segment();
-  const bool mine = claim_fault_record();
-  if (mine) {
-    FaultRecord& record = segment.fault;
-    record.code = static_cast<std::uint32_t>(error.code());
-    record.rank = error.rank() ? error.rank()->index() : FaultRecord::kNoRank;
-    record.phase_bytes = copy_text(error.phase(), record.phase);
-    record.text_bytes = copy_text(error.what(), record.text);
-    record.claim.store(FaultRecord::kComplete, std::memory_order_seq_cst);
-  }
+  const auto is_dead = [&](WorldRank rank) {
+    return rank.index() < rank_count_ && state_->rank_state(rank) == RankState::dead;
+  };
+  const bool mine = write_first_fault(segment.fault, rank_, error, is_dead, kClaimPatience);
   // Its writer may have died between completing the record and poisoning: whoever finds it
   // complete poisons as well.
-  const bool complete = segment.fault.claim.load() == FaultRecord::kComplete;
-  if (complete && segment.poison.exchange(1, std::memory_order_seq_cst) == 0) ring_everybody();
+  if (is_complete(segment.fault) && segment.poison.exchange(1, std::memory_order_seq_cst) == 0) {
+    ring_everybody();
+  }
   return mine;
 }
 
@@ -218,18 +183,15 @@ void Domain::mark_ended(WorldRank peer) noexcept {
 }
 
 Error Domain::fault(std::string_view doing, std::string_view phase) const {
-  const FaultRecord& record = state_->segment().fault;
-  std::string text = read_text(record.text, record.text_bytes);
+  const Error recorded = read_fault(state_->segment().fault);
+  std::string text = recorded.what();
   if (!doing.empty()) {
     text += " (" + name_of(rank_) + " was ";
     text += doing;
     text += ")";
   }
-  std::optional<WorldRank> about;
-  if (record.rank != FaultRecord::kNoRank) about = WorldRank{record.rank};
-  const std::string recorded_phase = read_text(record.phase, record.phase_bytes);
-  return Error(static_cast<ErrorCode>(record.code), text, about,
-               recorded_phase.empty() ? std::string(phase) : recorded_phase);
+  return Error(recorded.code(), text, recorded.rank(),
+               recorded.phase().empty() ? std::string(phase) : recorded.phase());
 }
 
 // --- memory

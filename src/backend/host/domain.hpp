@@ -150,7 +150,6 @@ class Domain : public std::enable_shared_from_this<Domain> {
                    FunctionRef<WaitSubject()> subject);
   void ring() noexcept;
   void ring_everybody() noexcept;
-  bool claim_fault_record() noexcept;
   bool publish(const Error& error) noexcept;
   void mark_ended(WorldRank peer) noexcept;
   Error fault(std::string_view doing, std::string_view phase) const;

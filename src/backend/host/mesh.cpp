@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -156,8 +157,10 @@ class Meeting {
     const bool same_namespace = hello.processes == mine.processes;
     peer.in_this_process = same_namespace && hello.pid == mine.pid;
     if (peer.in_this_process || !same_namespace) return;
-    // Without a pidfd (an old kernel, a strict sandbox) the connection's end still tells.
     peer.process = open_pidfd(static_cast<pid_t>(hello.pid));
+    // It may have died, and its parent have seen it, since it said hello.
+    if (!peer.process && errno == ESRCH) fail_gone(rank);
+    // Without a pidfd (an old kernel, a strict sandbox) the connection's end still tells.
   }
 
   void connect(WorldRank to) {

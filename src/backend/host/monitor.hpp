@@ -6,7 +6,6 @@
 // Thread safety: all functions from any thread. Lock order: `mutex_` is held while a listener is
 // told, so a listener must not call back; once `remove` returns it is never told again.
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
