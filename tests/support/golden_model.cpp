@@ -36,8 +36,9 @@ GoldenLogits read_golden_logits(const std::string& name) {
 }
 
 GoldenTexts read_golden_texts(const std::string& name) {
+  const nlohmann::json document = read(name);
   GoldenTexts golden;
-  for (const auto& entry : read(name).at("prompts")) {
+  for (const auto& entry : document.at("prompts")) {
     GoldenTexts::Prompt prompt;
     entry.at("name").get_to(prompt.name);
     entry.at("text").get_to(prompt.text);
@@ -45,6 +46,7 @@ GoldenTexts read_golden_texts(const std::string& name) {
     entry.at("continuation").get_to(prompt.continuation);
     golden.prompts.push_back(std::move(prompt));
   }
+  if (golden.prompts.empty()) throw std::runtime_error(name + " holds no prompts");
   return golden;
 }
 
