@@ -58,8 +58,10 @@ class SessionState;
 /// Every collective: all members call it in the same order per lane with equal arguments. Headers
 /// are compared in every call; a difference ends the job with Error{mismatch} that shows both
 /// sides. A refusal found on one rank (slot not planned for this group, operand too large to stage)
-/// is Error{usage} on all members, and the session lives on. Throws, all of them: Error{mismatch,
-/// usage, strict_miss, timeout, peer_failed}.
+/// is Error{usage} on all members, and the session lives on.
+/// After a call, operands in the heap are shared: peers may still be reading them. They are read
+/// only until the entry is taken again; a later call that overwrites them waits by itself.
+/// Throws, all of them: Error{mismatch, usage, strict_miss, timeout, peer_failed}.
 class COHORT_EXPORT Group {
  public:
   GroupKind kind() const noexcept { return kind_; }
