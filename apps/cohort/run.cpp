@@ -30,9 +30,10 @@ struct RunOptions {
 };
 
 constexpr const char* kFooter =
-    R"(Every rank finds the others by World::join(Bootstrap::from_environment()). Rank 0 keeps standard
-input. When a rank fails the others are told, get --grace to end, then SIGTERM, then SIGKILL; no
-rank outlives this command. OMP_NUM_THREADS is set to the CPUs per rank unless it is set already.
+    R"(Every rank finds the others by World::join(Bootstrap::from_environment()). Rank 0 keeps the
+standard input. When a rank fails the others are told, get --grace to end, then SIGTERM, then
+SIGKILL; no rank outlives this command. OMP_NUM_THREADS is set to the CPUs per rank unless it is
+set already.
 
 Exit codes: 0 if all ranks ended with 0; 2 if the first to fail ended with 2 or could not be
 started; 130 and 143 after Ctrl-C and SIGTERM; else 1.
