@@ -1,3 +1,5 @@
 #include <cohort/cohort.hpp>
 
-cohort::Buffer scratch(cohort::Session& session) { return session.take(); }
+cohort::Buffer scratch(cohort::Session& session) {
+  return session.take();
+}
