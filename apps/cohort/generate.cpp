@@ -34,8 +34,8 @@ namespace cohort {
 namespace {
 
 constexpr const char* kFooter =
-    R"(Prompts go to the attention replicas in turn and run as one ragged batch. Without --prompt and
---prompts the prompt is read from standard input.
+    R"(Prompts go to the attention replicas in turn and run as one ragged batch. Without --prompt
+and --prompts the prompt is read from standard input.
 
 Examples:
   # One rank:

@@ -14,6 +14,7 @@
 
 #include "backend/host/domain.hpp"
 #include "base/clock.hpp"
+#include "base/log.hpp"
 #include "engine/engine.hpp"
 #include "engine/plan_slots.hpp"
 #include "engine/schedule.hpp"
@@ -114,6 +115,7 @@ class Rank {
   }
 
   std::unique_ptr<LlamaDecoder> load_decoder() {
+    log(LogLevel::info, "loading the model");
     LoadProgressLine line(streams_.errors, is_first() && !flags_.json);
     const auto progress = [&](std::size_t done, std::size_t total) {
       world_.check("loading the model");

@@ -20,7 +20,7 @@ READING_ORDER = (
     "base topology rendezvous backend heap collectives session layer model engine report".split()
 )
 # Folders of tests/ that have no twin in src/.
-FREE_TEST_FOLDERS = set("apps contract ranks process install scripts support data".split())
+FREE_TEST_FOLDERS = set("apps contract e2e ranks process install scripts support data".split())
 
 CODE = re.compile(r"\.(cpp|hpp|py|cmake)$|CMakeLists\.txt$|^scripts/[^.]+$|^\.ci/run$")
 TEXT = re.compile(CODE.pattern + r"|\.(md|txt|json|in|clang-tidy|clang-format)$")

@@ -1,8 +1,10 @@
 #include "engine/engine.hpp"
 
 #include <chrono>
+#include <optional>
 #include <vector>
 
+#include "base/log.hpp"
 #include "engine/step_rows.hpp"
 
 namespace cohort {
@@ -17,7 +19,10 @@ Engine::Engine(Session& session, LlamaDecoder& decoder, const EngineSlots& slots
 EngineTiming Engine::run(Schedule& schedule, TokenPicker pick, TokenSink sink) {
   using Clock = std::chrono::steady_clock;
   EngineTiming timing;
+  std::optional<bool> was_prefill;
   while (const auto step = schedule.next()) {
+    if (was_prefill != step->prefill) log(LogLevel::info, step->prefill ? "prefill" : "decode");
+    was_prefill = step->prefill;
     const auto begin = Clock::now();
     const StepRows rows = step_rows(layout_, rank_, schedule, *step);
     run_step(schedule, rows, pick, sink);

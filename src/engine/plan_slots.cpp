@@ -30,6 +30,17 @@ void check_maxima(const ModelConfig& config, const EngineMaxima& maxima) {
   }
 }
 
+void check_axes(const LayoutSizes& sizes) {
+  const auto refuse = [](const char* flag, std::uint32_t size, const char* why) {
+    if (size == 1) return;
+    throw Error(ErrorCode::usage,
+                std::string(flag) + " " + std::to_string(size) + " " + why + "; leave it at 1",
+                std::nullopt, "layout");
+  };
+  refuse("--pp", sizes.pp, "would split the layers, which this engine does not");
+  refuse("--dcp", sizes.dcp, "would split the KV cache, which this engine does not");
+}
+
 }  // namespace
 
 LlamaMaxima llama_maxima(const Layout& layout, const EngineMaxima& maxima) noexcept {
@@ -45,6 +56,7 @@ LlamaMaxima llama_maxima(const Layout& layout, const EngineMaxima& maxima) noexc
 
 EngineSlots plan_slots(Plan& plan, const ModelConfig& config, const EngineSpec& spec) {
   const Layout& layout = plan.layout();
+  check_axes(layout.sizes());
   check_layout(config, layout);
   check_maxima(config, spec.maxima);
   EngineSlots slots;

@@ -104,6 +104,8 @@ std::string message_of(const LayoutSizes& sizes, const EngineMaxima& maxima) {
 
 TEST(PlanSlots, RefusalsNameTheFlag) {
   EXPECT_THAT(message_of({.tp = 2}, {2048, 8, 512}), HasSubstr("head_count"));
+  EXPECT_THAT(message_of({.tp = 3, .pp = 2}, {2048, 8, 512}), HasSubstr("--pp 2"));
+  EXPECT_THAT(message_of({.tp = 3, .dcp = 3}, {2048, 8, 512}), HasSubstr("--dcp 3"));
   EXPECT_THAT(message_of({}, {0, 8, 512}), HasSubstr("--context"));
   EXPECT_THAT(message_of({}, {8193, 8, 512}), HasSubstr("--context 8193"));
   EXPECT_THAT(message_of({}, {2048, 0, 512}), HasSubstr("--max-sequences"));

@@ -1,0 +1,111 @@
+// A tiny model over ranks as processes, in every layout of up to 8 ranks that it allows.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "e2e/generate_job.hpp"
+
+namespace cohort {
+namespace {
+
+using test::GenerateJob;
+
+struct Sizes {
+  std::uint32_t tp = 1;
+  std::uint32_t attn_dp = 1;
+  std::uint32_t attn_cp = 1;
+};
+
+std::vector<Sizes> layouts_of(const std::vector<std::uint32_t>& worlds) {
+  std::vector<Sizes> layouts;
+  for (const std::uint32_t tp : worlds) {
+    for (std::uint32_t dp = 1; dp <= tp; dp *= 2) {
+      for (std::uint32_t cp = 1; dp * cp <= tp; cp *= 2) layouts.push_back({tp, dp, cp});
+    }
+  }
+  return layouts;
+}
+
+class TinyModel : public GenerateJob {
+ protected:
+  static std::vector<test::GoldenTexts::Prompt> golden() {
+    return test::read_golden_texts("tiny_greedy.json").prompts;
+  }
+
+  nlohmann::json run_batch(const Sizes& sizes, const std::string& flags) const {
+    return run_json("--ignore-eos --max-tokens 64 --tp " + std::to_string(sizes.tp) +
+                        " --attn-dp " + std::to_string(sizes.attn_dp) + " --attn-cp " +
+                        std::to_string(sizes.attn_cp) + " " + flags,
+                    {"--model", test::tiny_model_path(), "--prompts", write_prompts(golden())});
+  }
+};
+
+class TinyModelLayouts : public TinyModel, public testing::WithParamInterface<Sizes> {};
+
+TEST_P(TinyModelLayouts, GiveTheTokensOfTransformersOnEveryPath) {
+  const auto strict = run_batch(GetParam(), "--strict");
+  test::expect_tokens(strict, golden());
+  test::expect_promised(strict);
+  const auto staged = run_batch(GetParam(), "--symmetric off");
+  test::expect_tokens(staged, golden());
+  test::expect_staged(staged);
+}
+
+std::string name_of(const testing::TestParamInfo<Sizes>& layout) {
+  return "tp" + std::to_string(layout.param.tp) + "dp" + std::to_string(layout.param.attn_dp) +
+         "cp" + std::to_string(layout.param.attn_cp);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sample, TinyModelLayouts,
+                         testing::Values(Sizes{1, 1, 1}, Sizes{2, 2, 1}, Sizes{4, 2, 2}), name_of);
+// All of them; sanitizer builds are content with the sample.
+INSTANTIATE_TEST_SUITE_P(Sweep, TinyModelLayouts, testing::ValuesIn(layouts_of({1, 2, 4, 8})),
+                         name_of);
+
+TEST_F(TinyModel, StrictRefusesStagingAndSaysWhy) {
+  const test::Finished finished = run({"generate", "--model", test::tiny_model_path(), "--prompt",
+                                       "Water", "--tp", "2", "--symmetric", "off", "--strict"});
+  EXPECT_EQ(finished.exit_code, 1);
+  EXPECT_THAT(finished.errors, testing::HasSubstr("symmetric memory is switched off"));
+  EXPECT_EQ(std::count(finished.errors.begin(), finished.errors.end(), '\n'), 1);
+}
+
+TEST_F(TinyModel, RanksAndTpFollowFromEachOther) {
+  for (const char* flags : {"--ranks 2", "--tp 2", "--ranks 2 --tp 2"}) {
+    const auto result = run_json(std::string("--max-tokens 3 ") + flags,
+                                 {"--model", test::tiny_model_path(), "--prompt", "Water"});
+    EXPECT_EQ(result.at("layout").at("ranks"), 2) << flags;
+  }
+}
+
+TEST_F(TinyModel, PromptMayComeFromStandardInput) {
+  const auto golden_prompt = golden().front();
+  const std::string file = write_file("input.txt", golden_prompt.text + "\n");
+  for (const char* ranks : {"1", "2"}) {
+    test::Subprocess job({"/bin/sh", "-c",
+                          std::string(COHORT_BUILD_DIR) + "/cohort generate --json --ranks " +
+                              ranks + " --ignore-eos --max-tokens 64 --model " +
+                              test::tiny_model_path() + " < " + file});
+    const test::Finished finished = job.wait(test::patience(std::chrono::seconds(60)));
+    ASSERT_EQ(finished.exit_code, 0) << finished.output << finished.errors;
+    test::expect_tokens(nlohmann::json::parse(finished.output), {golden_prompt});
+  }
+}
+
+TEST_F(TinyModel, PlanFootprintIsWhatGenerateMeasures) {
+  for (const std::string layout : {"--tp 1", "--tp 4 --attn-dp 2 --attn-cp 2", "--tp 8"}) {
+    const auto result = run_json("--max-tokens 2 " + layout,
+                                 {"--model", test::tiny_model_path(), "--prompt", "Water"});
+    std::vector<std::string> arguments = {"plan", "--json", "--model", test::tiny_model_path()};
+    for (const std::string& word : test::words(layout)) arguments.push_back(word);
+    const test::Finished finished = run(arguments);
+    ASSERT_EQ(finished.exit_code, 0) << finished.output;
+    const auto plan = nlohmann::json::parse(finished.output);
+    EXPECT_EQ(plan.at("footprint").at("planned_bytes"),
+              result.at("footprint").at("measured_bytes"));
+    EXPECT_FALSE(plan.at("slots").empty());
+  }
+}
+
+}  // namespace
+}  // namespace cohort
