@@ -106,7 +106,7 @@ void add_generate_flags(CLI::App& command, GenerateFlags& flags) {
 Layout GenerateFlags::layout() const {
   LayoutSizes sizes = engine.layout.sizes();
   if (!engine.layout.tp && ranks) sizes.tp = std::max(1U, *ranks / std::max(1U, sizes.pp));
-  const Layout layout(sizes);
+  Layout layout(sizes);
   if (ranks && *ranks != layout.world_size()) {
     refuse("--ranks " + std::to_string(*ranks) + " contradicts --tp " + std::to_string(sizes.tp) +
            (sizes.pp > 1 ? " x --pp " + std::to_string(sizes.pp) : "") + ", which makes " +

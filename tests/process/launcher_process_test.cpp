@@ -24,7 +24,6 @@ using namespace std::chrono_literals;
 using test::Finished;
 using test::patience;
 using test::Subprocess;
-using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::MatchesRegex;
