@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 #include <cohort/bootstrap.hpp>
 
 #include "backend/domain_fixture.hpp"
+#include "backend/host/control_socket.hpp"
 
 namespace cohort::host {
 namespace {
@@ -254,6 +256,74 @@ TEST(DomainJoin, RanksOfDifferentVersionsAreAMismatchOnEveryRank) {
   for (const std::string& message : messages) EXPECT_THAT(message, StartsWith("mismatch: rank "));
   EXPECT_THAT(messages[0], HasSubstr("rank 1 runs cohort 9."));
   EXPECT_THAT(messages[2], HasSubstr("rank 1 runs cohort 9."));
+}
+
+/// Once names are exchanged, lets everybody of this host connect to every rank before the ranks do.
+class CrowdedBootstrap final : public Bootstrap {
+ public:
+  CrowdedBootstrap(std::unique_ptr<Bootstrap> inner, std::vector<UniqueFd>& strangers)
+      : inner_(std::move(inner)), strangers_(strangers) {}
+  WorldRank rank() const noexcept override { return inner_->rank(); }
+  std::uint32_t world_size() const noexcept override { return inner_->world_size(); }
+  std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine,
+                                                 TimePoint deadline) override {
+    auto all = inner_->all_gather(mine, deadline);
+    if (rank() == WorldRank{0}) connect_strangers();
+    inner_->all_gather({}, deadline);  // nobody goes on before the strangers are there
+    return all;
+  }
+
+ private:
+  void connect_strangers() {
+    std::ifstream table("/proc/net/unix");
+    for (std::string line; std::getline(table, line);) {
+      const std::size_t begin = line.find("@cohort-");
+      if (begin == std::string::npos) continue;
+      for (const std::string_view words : {"", "let me in", "a longer message of no known kind"}) {
+        try {
+          auto stranger = try_connect(line.substr(begin + 1));
+          if (!stranger) continue;
+          if (!words.empty()) send_message(stranger->get(), std::as_bytes(std::span(words)));
+          strangers_.push_back(std::move(*stranger));
+        } catch (const Error&) {  // another test's, gone meanwhile
+        }
+      }
+    }
+  }
+
+  std::unique_ptr<Bootstrap> inner_;
+  std::vector<UniqueFd>& strangers_;
+};
+
+TEST(DomainJoin, StrangersAtTheDoorDoNotDisturb) {
+  std::vector<UniqueFd> strangers;
+  std::atomic<std::uint32_t> joined{0};
+  run_ranks_as_threads(3, [&](std::unique_ptr<Bootstrap> bootstrap) {
+    bootstrap = std::make_unique<CrowdedBootstrap>(std::move(bootstrap), strangers);
+    World world = World::join(std::move(bootstrap), test::patient_limits());
+    world.domain().all_gather({}, "test", world.domain().deadline_after(60s));
+    joined.fetch_add(1);
+  });
+  EXPECT_EQ(joined.load(), 3u);
+  EXPECT_GE(strangers.size(), 3u) << "the ranks' sockets must have been found";
+}
+
+TEST(DomainJoin, TwoWorldsOfOneProcessKeepApart) {
+  std::vector<std::thread> jobs;
+  for (int job = 0; job < 2; ++job) {
+    jobs.emplace_back([job] {
+      const auto results = test::run_ranks(test::RankMode::threads, 3, [&](World& world) {
+        if (job == 1) world.fail(Error(ErrorCode::corrupt, "only here"));
+        Domain& domain = world.domain();
+        for (int turn = 0; turn < 50; ++turn) {
+          domain.all_gather({}, "turn", domain.deadline_after(60s));
+        }
+        return std::string("done");
+      });
+      for (const RankResult& result : results) EXPECT_EQ(result.error.has_value(), job == 1);
+    });
+  }
+  for (std::thread& job : jobs) job.join();
 }
 
 TEST(DomainJoin, AMessageThatIsTooShortIsOneClearError) {

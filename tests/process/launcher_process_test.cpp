@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -114,6 +115,12 @@ TEST_F(LauncherProcess, OnlyRankZeroPrintsIfAsked) {
   const Finished finished = run(3, {"gather"}, {"--only-rank-0-output"});
   EXPECT_EQ(finished.exit_code, 0);
   EXPECT_EQ(finished.output, "rank 0 sees 0 1 2\n");
+}
+
+TEST_F(LauncherProcess, RanksMayJoinAgainAfterTheyLeft) {
+  const Finished finished = run(2, {"gather_twice"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.errors;
+  EXPECT_EQ(std::count(finished.output.begin(), finished.output.end(), '\n'), 4);
 }
 
 TEST_F(LauncherProcess, TwoJobsAtOnceDoNotDisturbEachOther) {

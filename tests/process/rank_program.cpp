@@ -88,6 +88,12 @@ int gather(const Scene&) {
   return 0;
 }
 
+/// A process may join as often as it likes, as long as all do.
+int gather_twice(const Scene& scene) {
+  gather(scene);
+  return gather(scene);
+}
+
 int kill_before_join(const Scene& scene) {
   auto bootstrap = Bootstrap::from_environment();
   if (bootstrap->rank() == scene.victim) std::raise(SIGKILL);
@@ -207,6 +213,7 @@ int race(const Scene&) {
 
 const std::map<std::string, std::function<int(const Scene&)>> kScenarios{
     {"gather", gather},
+    {"gather_twice", gather_twice},
     {"kill_before_join", kill_before_join},
     {"kill_in_join", kill_in_join},
     {"kill_in_wait", kill_in_wait},
