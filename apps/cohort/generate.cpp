@@ -25,6 +25,7 @@
 #include "generate_output.hpp"
 #include "generate_rank.hpp"
 #include "launch_output.hpp"
+#include "model/matmul.hpp"
 #include "model/tokenizer_from_gguf.hpp"
 #include "rendezvous/launched_rank.hpp"
 #include "rendezvous/launcher.hpp"
@@ -70,6 +71,7 @@ void check_before_launch(const GenerateFlags& flags, const Layout& layout) {
   const EngineSpec spec = flags.engine.spec(config);
   Plan plan(layout, flags.engine.plan_options());
   static_cast<void>(plan_slots(plan, config, spec));
+  require_products(spec.dtype);
   std::istringstream typed;
   if (flags.prompts.empty() && flags.prompts_file.empty()) {
     const std::string text{std::istreambuf_iterator<char>(std::cin), {}};

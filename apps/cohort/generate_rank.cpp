@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -20,6 +21,7 @@
 #include "engine/schedule.hpp"
 #include "model/gguf.hpp"
 #include "model/llama.hpp"
+#include "model/matmul.hpp"
 #include "model/model_config.hpp"
 #include "model/parallel.hpp"
 #include "model/sampler.hpp"
@@ -63,7 +65,9 @@ class Rank {
         tokenizer_(load_tokenizer(file_)),
         plan_(layout, flags.engine.plan_options()),
         spec_(flags.engine.spec(config_)),
-        slots_(plan_slots(plan_, config_, spec_)) {}
+        slots_(plan_slots(plan_, config_, spec_)) {
+    require_products(spec_.dtype);
+  }
 
   GenerateResult run() {
     // A choice of the user's, or the launcher's, stands.
@@ -76,12 +80,21 @@ class Rank {
                                   .maxima = spec_.maxima,
                                   .stop_tokens = stop_tokens()});
     Session session = commit(world_, plan_);
-    const Stopwatch load;
-    const auto decoder = load_decoder();
-    result.load_s = load.seconds();
-    Engine engine(session, *decoder, slots_, world_.rank());
-    result.timing = serve(engine, schedule, result);
-    gather_figures(session, result);
+    try {
+      serve_session(session, schedule, result);
+    } catch (const Error& error) {
+      // While the session lives: that it is dropped must not be the first thing the others hear.
+      world_.fail(error);
+      throw;
+    } catch (const std::bad_alloc&) {
+      const Error error(ErrorCode::out_of_memory,
+                        "rank " + std::to_string(world_.rank().index()) +
+                            " has no memory for the model and its buffers; use more ranks, or "
+                            "lower --context, --max-sequences or --max-step-tokens",
+                        world_.rank(), "load");
+      world_.fail(error);
+      throw error;
+    }
     session.close();
     return result;
   }
@@ -127,6 +140,15 @@ class Rank {
     // the steps.
     exchange({}, "load");
     return decoder;
+  }
+
+  void serve_session(Session& session, Schedule& schedule, GenerateResult& result) {
+    const Stopwatch load;
+    const auto decoder = load_decoder();
+    result.load_s = load.seconds();
+    Engine engine(session, *decoder, slots_, world_.rank());
+    result.timing = serve(engine, schedule, result);
+    gather_figures(session, result);
   }
 
   EngineTiming serve(Engine& engine, Schedule& schedule, GenerateResult& result) {

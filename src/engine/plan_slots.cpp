@@ -11,16 +11,23 @@ namespace cohort {
 
 namespace {
 
+// Far above what one host serves; keeps a typing error from reserving terabytes.
+constexpr std::size_t kSequencesMax = 65'536;
+constexpr std::size_t kStepTokensMax = 1'048'576;
+
 void check_maxima(const ModelConfig& config, const EngineMaxima& maxima) {
-  const auto require = [](std::size_t value, const char* flag) {
-    if (value == 0) {
-      throw Error(ErrorCode::usage, std::string(flag) + " must be at least 1", std::nullopt,
-                  "plan");
-    }
+  const auto require = [](const char* flag, std::size_t value, std::size_t value_max) {
+    if (value >= 1 && value <= value_max) return;
+    throw Error(ErrorCode::usage,
+                std::string(flag) + " " + std::to_string(value) + " is not from 1 to " +
+                    std::to_string(value_max),
+                std::nullopt, "plan");
   };
-  require(maxima.context_tokens, "--context");
-  require(maxima.replica_sequences, "--max-sequences");
-  require(maxima.step_tokens, "--max-step-tokens");
+  require("--max-sequences", maxima.replica_sequences, kSequencesMax);
+  require("--max-step-tokens", maxima.step_tokens, kStepTokensMax);
+  if (maxima.context_tokens == 0) {
+    throw Error(ErrorCode::usage, "--context must be at least 1", std::nullopt, "plan");
+  }
   if (maxima.context_tokens > config.context_token_count) {
     throw Error(ErrorCode::usage,
                 "--context " + std::to_string(maxima.context_tokens) +

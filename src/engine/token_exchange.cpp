@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <string>
+
+#include <cohort/error.hpp>
 
 namespace cohort {
 
@@ -22,12 +26,26 @@ ReplicaRows rows_of_replica(const StepRows& rows, std::size_t replica) {
   return {std::accumulate(counts.begin(), own, std::size_t{0}), *own};
 }
 
+/// Larger than the best so far; a NaN goes before all numbers, and then stays.
+bool goes_before(float logit, float best) noexcept {
+  return !std::isnan(best) && !(logit <= best);
+}
+
+[[noreturn]] void refuse_logits(std::size_t request) {
+  throw Error(ErrorCode::corrupt,
+              "the model gives no finite logit for prompt " + std::to_string(request + 1) +
+                  "; its file is damaged",
+              std::nullopt, "decode");
+}
+
 }  // namespace
 
 Candidate best_candidate(std::span<const float> logits, std::size_t vocabulary_begin) noexcept {
   Candidate best{-std::numeric_limits<float>::infinity(), static_cast<TokenId>(vocabulary_begin)};
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > best.logit) best = {logits[i], static_cast<TokenId>(vocabulary_begin + i)};
+    if (goes_before(logits[i], best.logit)) {
+      best = {logits[i], static_cast<TokenId>(vocabulary_begin + i)};
+    }
   }
   return best;
 }
@@ -51,17 +69,19 @@ std::vector<TokenId> TokenExchange::choose_greedily(const StepRows& rows,
   }
   static_cast<void>(
       tp.all_gather({own, row_count * 2, DType::i32}, buffer.elements(tp.size() * row_count * 2)));
-  std::vector<TokenId> tokens;
   const ReplicaRows replica = rows_of_replica(rows, replica_);
-  for (std::size_t row = replica.first; row < replica.first + replica.count; ++row) {
+  std::vector<TokenId> tokens;
+  // All rows are looked at, so that all ranks find the same fault.
+  for (std::size_t row = 0; row < row_count; ++row) {
     Candidate best{-std::numeric_limits<float>::infinity(), 0};
     // Parts of the vocabulary come in order, so of equal logits the lowest token is met first.
     for (std::size_t rank = 0; rank < tp.size(); ++rank) {
       const std::int32_t* pair = pairs + (rank * row_count + row) * 2;
       const auto logit = std::bit_cast<float>(pair[0]);
-      if (rank == 0 || logit > best.logit) best = {logit, static_cast<TokenId>(pair[1])};
+      if (goes_before(logit, best.logit)) best = {logit, static_cast<TokenId>(pair[1])};
     }
-    tokens.push_back(best.token);
+    if (!std::isfinite(best.logit)) refuse_logits(rows.requests[row]);
+    if (row >= replica.first && row < replica.first + replica.count) tokens.push_back(best.token);
   }
   return tokens;
 }

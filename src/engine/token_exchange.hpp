@@ -23,7 +23,7 @@ struct LogitsPart {
 /// Picks the next token of a request from all its logits.
 using TokenPicker = FunctionRef<TokenId(std::size_t request, std::span<const float> logits)>;
 
-/// The largest logit and its token; of equal ones the lowest token.
+/// The largest logit and its token; of equal ones the lowest token. NaN if any logit is NaN.
 struct Candidate {
   float logit = 0;
   TokenId token = 0;
@@ -39,6 +39,8 @@ class TokenExchange {
   /// The next tokens of all requests of the step, in the order of `rows.requests`. `pick` is called
   /// on the first rank of each `attn` group only, and not by a greedy engine.
   /// Collective over tp, then attn, then tp if there are several replicas.
+  /// Throws: Error{corrupt} on all ranks if a greedy engine's logits are not numbers; what `pick`
+  /// throws.
   std::vector<TokenId> choose(const StepRows& rows, const LogitsPart& logits, TokenPicker pick);
 
  private:

@@ -8,9 +8,10 @@
 
 namespace cohort {
 
-/// A bfloat16 as stored; arithmetic is done in f32.
+/// A bfloat16 as stored; arithmetic is done in f32. Trivial, so that large arrays of it can be left
+/// untouched.
 struct Bf16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits;
 };
 
 inline float to_f32(float value) noexcept {

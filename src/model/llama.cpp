@@ -1,6 +1,7 @@
 #include "model/llama.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,18 @@
 namespace cohort {
 
 namespace {
+
+/// Room for the largest step. Pages that no step reaches are never touched, so generous maxima cost
+/// address space, not memory.
+template <typename T>
+class StepBuffer {
+ public:
+  explicit StepBuffer(std::size_t count) : values_(std::make_unique_for_overwrite<T[]>(count)) {}
+  T* data() noexcept { return values_.get(); }
+
+ private:
+  std::unique_ptr<T[]> values_;
+};
 
 template <typename T>
 class Decoder final : public LlamaDecoder {
@@ -151,13 +164,13 @@ class Decoder final : public LlamaDecoder {
   Rope rope_;
   KvCache<T> cache_;
   // Of one step, as large as the largest.
-  std::vector<T> hidden_;         // (attention rows, hidden): the residual stream
-  std::vector<T> normed_;         // (attention rows, hidden)
-  std::vector<T> qkv_;            // (attention rows, [queries | keys | values])
-  std::vector<T> attended_;       // (attention rows, own query heads)
-  std::vector<T> gate_up_;        // (batch rows, [gate | up])
-  std::vector<T> activated_;      // (batch rows, own part of the MLP)
-  std::vector<float> logits_;     // (last rows, own part of the vocabulary)
+  StepBuffer<T> hidden_;          // (attention rows, hidden): the residual stream
+  StepBuffer<T> normed_;          // (attention rows, hidden)
+  StepBuffer<T> qkv_;             // (attention rows, [queries | keys | values])
+  StepBuffer<T> attended_;        // (attention rows, own query heads)
+  StepBuffer<T> gate_up_;         // (batch rows, [gate | up])
+  StepBuffer<T> activated_;       // (batch rows, own part of the MLP)
+  StepBuffer<float> logits_;      // (last rows, own part of the vocabulary)
   std::vector<float> embedding_;  // (hidden)
 };
 

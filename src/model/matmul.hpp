@@ -18,6 +18,9 @@ struct LinearWeights {
   std::size_t input_width = 0;
 };
 
+/// Throws: Error{unsupported} naming the flag for a dtype that this CPU cannot multiply. Local.
+void require_products(DType dtype);
+
 /// Products of activations and weights: y = x W^T, added up in f32.
 ///
 /// What was compiled for a row count is kept, so a steady step compiles nothing. Which order sums
@@ -26,7 +29,7 @@ struct LinearWeights {
 class Matmul {
  public:
   /// `dtype` of weights and activations: f32 or bf16.
-  /// Throws: Error{unsupported} for bf16 on a CPU without products of it.
+  /// Throws: as `require_products`.
   explicit Matmul(DType dtype);
   Matmul(Matmul&&) noexcept;
   Matmul& operator=(Matmul&&) noexcept;

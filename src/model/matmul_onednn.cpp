@@ -121,6 +121,10 @@ Matmul::Matmul(Matmul&&) noexcept = default;
 Matmul& Matmul::operator=(Matmul&&) noexcept = default;
 Matmul::~Matmul() = default;
 
+void require_products(DType dtype) {
+  static_cast<void>(Matmul(dtype));
+}
+
 LinearWeights Matmul::pack(std::span<const float> weights, std::size_t output_width,
                            std::size_t input_width) {
   if (weights.size() != output_width * input_width) {

@@ -93,6 +93,17 @@ TEST_F(BadInput, ModelsOfAnotherKind) {
   expect_model_refused(write_file("type.gguf", bytes), {"type.gguf", name});
 }
 
+TEST_F(BadInput, WeightsThatAreNoNumbers) {
+  std::string bytes = tiny_bytes();
+  // NaN as f16 and as f32, whatever the last tensor holds.
+  for (std::size_t i = bytes.size() - 256; i < bytes.size(); i += 2)
+    bytes.replace(i, 2, "\xc0\x7f");
+  const std::string path = write_file("nan.gguf", bytes);
+  expect_model_refused(path, {"logit"});
+  expect_refusal({"--model", path, "--prompt", "Water", "--temperature", "1"}, {"logit"},
+                 {"--tp 1", "--tp 4 --attn-dp 2"});
+}
+
 TEST_F(BadInput, LayoutsThatTheModelDoesNotFit) {
   expect_refusal({"--model", tiny(), "--prompt", "Water"}, {"head_count", "--tp 3"}, {"--tp 3"});
   expect_refusal({"--model", tiny(), "--prompt", "Water"}, {"--tp 4", "--attn-dp 3"},
@@ -127,6 +138,8 @@ TEST_F(BadInput, Values) {
   expect_bad("--max-tokens 0", {"--max-tokens"});
   expect_bad("--context 0", {"--context"});
   expect_bad("--context 1000000", {"--context 1000000"});
+  expect_bad("--max-sequences 4000000000", {"--max-sequences 4000000000"});
+  expect_bad("--max-step-tokens 4000000000", {"--max-step-tokens 4000000000"});
   expect_bad("--max-sequences 0", {"--max-sequences"});
   expect_bad("--max-step-tokens 0", {"--max-step-tokens"});
   expect_bad("--temperature -1", {"--temperature"});

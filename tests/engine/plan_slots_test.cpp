@@ -109,7 +109,9 @@ TEST(PlanSlots, RefusalsNameTheFlag) {
   EXPECT_THAT(message_of({}, {0, 8, 512}), HasSubstr("--context"));
   EXPECT_THAT(message_of({}, {8193, 8, 512}), HasSubstr("--context 8193"));
   EXPECT_THAT(message_of({}, {2048, 0, 512}), HasSubstr("--max-sequences"));
-  EXPECT_THAT(message_of({}, {2048, 8, 0}), HasSubstr("--max-step-tokens"));
+  EXPECT_THAT(message_of({}, {2048, 8, 0}), HasSubstr("--max-step-tokens 0 is not from 1"));
+  EXPECT_THAT(message_of({}, {2048, 8, 1U << 31U}), HasSubstr("--max-step-tokens 2147483648"));
+  EXPECT_THAT(message_of({}, {2048, 1U << 31U, 8}), HasSubstr("--max-sequences 2147483648"));
 }
 
 }  // namespace

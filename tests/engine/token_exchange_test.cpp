@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cohort/error.hpp>
 #include <cohort/session.hpp>
 #include <cohort/world.hpp>
 
@@ -31,7 +32,7 @@ ModelConfig small_config() {
 
 /// A logit that depends on row and token only; several tokens share the largest.
 float logit_of(std::size_t row, std::size_t token) {
-  if (row == 3) return -std::numeric_limits<float>::infinity();
+  if (row == 3 && token != 17) return -std::numeric_limits<float>::infinity();
   return static_cast<float>((token * 7 + row * 5) % 6);
 }
 
@@ -131,6 +132,38 @@ TEST(TokenExchange, BestCandidatePrefersTheLowerToken) {
   const Candidate best = best_candidate(logits, 10);
   EXPECT_EQ(best.token, 11);
   EXPECT_EQ(best.logit, 3);
+}
+
+TEST(TokenExchange, OneNanAmongTheLogitsIsFoundOnEveryRank) {
+  for (const std::size_t place : {0U, 11U, 23U}) {
+    const auto body = [&](World& world) {
+      Plan plan(Layout({.tp = 4, .attn_dp = 2}));
+      const EngineSpec spec{
+          .dtype = DType::f32, .maxima = {16, 4, 8}, .choice = TokenChoice::greedy};
+      const EngineSlots slots = plan_slots(plan, small_config(), spec);
+      Session session = commit(world, plan);
+      TokenExchange exchange(session, slots, world.rank());
+      const StepRows rows = rows_with(plan.layout(), {1, 1});
+      std::vector<float> part(2 * 6, 1.0F);
+      if (world.rank().index() == place / 6) {
+        part[6 + place % 6] = std::numeric_limits<float>::quiet_NaN();
+      }
+      std::string message = "no error";
+      try {
+        exchange.choose(rows, {part.data(), world.rank().index() * 6, 6},
+                        [](std::size_t, std::span<const float>) { return TokenId{0}; });
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::corrupt);
+        message = error.what();
+      }
+      session.close();
+      return message;
+    };
+    for (const auto& result : test::run_ranks(test::RankMode::threads, 4, body)) {
+      EXPECT_EQ(result.output,
+                "the model gives no finite logit for prompt 102; its file is damaged");
+    }
+  }
 }
 
 }  // namespace
