@@ -71,7 +71,7 @@ void run_agreed(host::Domain& domain, TimePoint deadline, const Step& step) {
     outcome = static_cast<char>('A' + static_cast<int>(ErrorCode::out_of_memory));
     outcome += "no memory for the session's own bookkeeping";
   }
-  domain.check("commit");
+  domain.check("committing");
   const auto outcomes = domain.all_gather(to_bytes(outcome), kPhase, deadline);
   for (std::uint32_t rank = 0; rank < outcomes.size(); ++rank) {
     if (outcomes[rank].empty()) continue;
@@ -99,7 +99,7 @@ void refuse_what_strict_forbids(const Plan& plan) {
 
 void decide(host::Domain& domain, std::uint32_t generation, TimePoint deadline) {
   if (domain.decide(generation, true, deadline) == host::CommitOutcome::committed) return;
-  domain.check("commit");
+  domain.check("committing");
   throw Error(ErrorCode::timeout,
               "generation " + std::to_string(generation) +
                   " was not committed: not every rank was ready by the deadline",
@@ -111,7 +111,7 @@ void decide(host::Domain& domain, std::uint32_t generation, TimePoint deadline) 
 Session commit(World& world, const Plan& plan) {
   host::Domain& domain = world.domain();
   const TimePoint deadline = domain.deadline_after(domain.limits().setup);
-  domain.check("commit");
+  domain.check("committing");
   agree_on_plan(domain, plan, deadline);
   if (plan.layout().world_size() != world.size()) {
     throw Error(ErrorCode::usage,

@@ -54,11 +54,7 @@ struct HostExecutor::Operands {
 HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
                            const heap::ArenaLayout& layout, std::byte* slots,
                            heap::SlotRings& rings, const HostExecutorOptions& options)
-    : domain_(&domain),
-      plan_(&plan),
-      view_(plan, slots),
-      rings_(&rings),
-      slots_in_arena_(layout.slots_in_arena) {
+    : plan_(&plan), view_(plan, slots), rings_(&rings), slots_in_arena_(layout.slots_in_arena) {
   first_channel_.fill(kNone);
   std::size_t largest_group = 1;
   for (const heap::ChannelRegion& region : layout.channels) {

@@ -58,7 +58,6 @@ class HostExecutor final : public collectives::Executor {
   void book(Channel& channel, const collectives::Call& call, const Verdict& verdict,
             std::uint64_t begin_ticks, std::uint64_t wait_ticks);
 
-  Domain* domain_;
   const Plan* plan_;
   heap::HeapView view_;
   heap::SlotRings* rings_;
