@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <numeric>
 #include <string>
 
 #include "base/bytes.hpp"
@@ -16,6 +17,8 @@ using Cells = std::array<std::string, kColumnCount>;
 // Words to the left, figures to the right.
 constexpr std::size_t kWordColumnCount = 5;
 
+constexpr std::size_t kColumnsMax = 100;
+
 std::string format_seconds(double seconds) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.3f", seconds);
@@ -25,6 +28,12 @@ std::string format_seconds(double seconds) {
 std::string padded(const std::string& cell, std::size_t width, bool to_the_right) {
   const std::string space(width - std::min(width, cell.size()), ' ');
   return to_the_right ? space + cell : cell + space;
+}
+
+/// Two columns between cells where that fits a terminal, else one.
+std::size_t gap_between(const std::array<std::size_t, kColumnCount>& widths) {
+  const std::size_t cells = std::accumulate(widths.begin(), widths.end(), std::size_t{0});
+  return cells + 2 * (kColumnCount - 1) <= kColumnsMax ? 2 : 1;
 }
 
 std::string explanations(std::span<const LedgerRow> rows) {
@@ -69,11 +78,12 @@ std::string ledger_as_text(std::span<const LedgerRow> rows) {
       widths.at(i) = std::max(widths.at(i), cells.at(i).size());
     }
   }
+  const std::string gap(gap_between(widths), ' ');
   std::string text;
   for (const Cells& cells : table) {
     std::string line;
     for (std::size_t i = 0; i < kColumnCount; ++i) {
-      line += (i == 0 ? "" : "  ") + padded(cells.at(i), widths.at(i), i >= kWordColumnCount);
+      line += (i == 0 ? "" : gap) + padded(cells.at(i), widths.at(i), i >= kWordColumnCount);
     }
     text += line + "\n";
   }
