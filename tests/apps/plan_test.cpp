@@ -1,0 +1,81 @@
+#include "plan.hpp"
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "command_line.hpp"
+#include "support/golden_model.hpp"
+
+namespace cohort {
+namespace {
+
+using testing::HasSubstr;
+
+struct Outcome {
+  int exit_code = 0;
+  std::string output;
+  std::string errors;
+};
+
+Outcome run_plan(const std::string& flags) {
+  std::vector<std::string> words = {"cohort", "plan", "--model", test::tiny_model_path()};
+  std::istringstream stream(flags);
+  for (std::string word; stream >> word;) words.push_back(word);
+  std::vector<const char*> arguments;
+  for (const std::string& word : words) arguments.push_back(word.c_str());
+  std::ostringstream output;
+  std::ostringstream errors;
+  const int exit_code =
+      run_command_line(static_cast<int>(arguments.size()), arguments.data(), output, errors);
+  return {exit_code, output.str(), errors.str()};
+}
+
+TEST(PlanCommand, JsonHoldsSlotsAndFootprint) {
+  const Outcome outcome = run_plan("--tp 4 --attn-dp 2 --attn-cp 2 --max-step-tokens 100 --json");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  const auto json = nlohmann::json::parse(outcome.output);
+  EXPECT_EQ(json.at("schema"), 1);
+  EXPECT_EQ(json.at("layout").at("ranks"), 4);
+  std::size_t end = 0;
+  bool found = false;
+  for (const auto& slot : json.at("slots")) {
+    EXPECT_EQ(slot.at("offset"), end) << "slots lie one behind the other";
+    end += slot.at("entry_bytes").get<std::size_t>() * slot.at("depth").get<std::size_t>();
+    if (slot.at("name") != "mlp_input") continue;
+    found = true;
+    EXPECT_EQ(slot.at("groups"), nlohmann::json({"tp"}));
+    EXPECT_EQ(slot.at("rows_max"), 200);
+  }
+  EXPECT_TRUE(found);
+  const auto& footprint = json.at("footprint");
+  EXPECT_EQ(footprint.at("planned_bytes").size(), 4);
+  std::size_t bytes = 0;
+  for (const auto& row : footprint.at("rows")) {
+    if (row.at("kind") != "control") bytes += row.at("bytes").get<std::size_t>();
+  }
+  const auto arena = footprint.at("arena_bytes").get<std::size_t>();
+  EXPECT_LE(bytes, arena);
+  EXPECT_GT(bytes + footprint.at("granule_bytes").get<std::size_t>(), arena);
+}
+
+TEST(PlanCommand, TextNamesSlotsAndTotals) {
+  const Outcome outcome = run_plan("--tp 2 --attn-cp 2");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_THAT(outcome.output, HasSubstr("kv_rows"));
+  EXPECT_THAT(outcome.output, HasSubstr("arena of every rank"));
+}
+
+TEST(PlanCommand, RefusesALayoutThatTheModelDoesNotFit) {
+  const Outcome outcome = run_plan("--tp 3");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_EQ(outcome.output, "");
+  EXPECT_THAT(outcome.errors, HasSubstr("--tp 3"));
+}
+
+}  // namespace
+}  // namespace cohort
