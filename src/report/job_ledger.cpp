@@ -21,6 +21,12 @@ Enum checked_enum(std::uint8_t value, std::size_t count) {
   return static_cast<Enum>(value);
 }
 
+std::vector<std::uint32_t> indices_of(std::span<const WorldRank> ranks) {
+  std::vector<std::uint32_t> indices;
+  for (const WorldRank rank : ranks) indices.push_back(rank.index());
+  return indices;
+}
+
 }  // namespace
 
 std::vector<std::byte> encode_ledger(std::span<const LedgerRow> rows) {
@@ -67,11 +73,11 @@ std::vector<LedgerRow> decode_ledger(std::span<const std::byte> bytes) {
 }
 
 std::vector<LedgerRow> merge_ledgers(std::span<const std::vector<LedgerRow>> ledgers) {
-  using Key = std::tuple<GroupKind, std::vector<WorldRank>, Op, Path, Reason>;
+  using Key = std::tuple<GroupKind, std::vector<std::uint32_t>, Op, Path, Reason>;
   std::map<Key, LedgerRow> merged;
   for (const auto& ledger : ledgers) {
     for (const LedgerRow& row : ledger) {
-      const Key key{row.group, row.ranks, row.op, row.path, row.reason};
+      const Key key{row.group, indices_of(row.ranks), row.op, row.path, row.reason};
       const auto [found, is_new] = merged.try_emplace(key, row);
       if (is_new) continue;
       LedgerRow& sum = found->second;
