@@ -15,7 +15,6 @@ namespace cohort {
 namespace {
 
 using test::GenerateJob;
-using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 

@@ -95,7 +95,7 @@ nlohmann::json GenerateJob::run_json(const std::string& flags,
   const Finished finished = run(all);
   EXPECT_EQ(finished.exit_code, 0) << finished.output.substr(0, 2000) << finished.errors;
   EXPECT_EQ(finished.errors, "");
-  const auto result = nlohmann::json::parse(finished.output, nullptr, false);
+  auto result = nlohmann::json::parse(finished.output, nullptr, false);
   EXPECT_FALSE(result.is_discarded()) << finished.output.substr(0, 2000);
   return result;
 }
