@@ -88,9 +88,9 @@ Finished GenerateJob::run(const std::vector<std::string>& arguments) const {
 }
 
 nlohmann::json GenerateJob::run_json(const std::string& flags,
-                                     std::vector<std::string> arguments) const {
+                                     const std::vector<std::string>& arguments) const {
   std::vector<std::string> all = {"generate", "--json"};
-  for (auto* part : {&arguments}) all.insert(all.end(), part->begin(), part->end());
+  all.insert(all.end(), arguments.begin(), arguments.end());
   for (const std::string& flag : words(flags)) all.push_back(flag);
   const Finished finished = run(all);
   EXPECT_EQ(finished.exit_code, 0) << finished.output.substr(0, 2000) << finished.errors;

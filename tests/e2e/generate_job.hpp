@@ -39,7 +39,8 @@ class GenerateJob : public testing::Test {
   Finished run(const std::vector<std::string>& arguments) const;
 
   /// Runs `cohort generate --json FLAGS ARGUMENTS`, which must succeed.
-  nlohmann::json run_json(const std::string& flags, std::vector<std::string> arguments) const;
+  nlohmann::json run_json(const std::string& flags,
+                          const std::vector<std::string>& arguments) const;
 
   /// The process of one rank of this test's jobs; waits for it.
   pid_t pid_of_rank(std::uint32_t rank) const;
