@@ -11,7 +11,6 @@ namespace cohort {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::HasSubstr;
 
 LaunchOptions shell(std::uint32_t rank_count, const std::string& script) {
   LaunchOptions options;

@@ -8,7 +8,7 @@
 namespace cohort {
 namespace {
 
-LedgerRow row_of(GroupKind group, std::vector<std::uint32_t> ranks, Op op) {
+LedgerRow row_of(GroupKind group, const std::vector<std::uint32_t>& ranks, Op op) {
   LedgerRow row;
   row.group = group;
   for (const std::uint32_t rank : ranks) row.ranks.emplace_back(rank);
