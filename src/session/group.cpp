@@ -9,6 +9,20 @@ namespace cohort {
 
 using collectives::Call;
 
+namespace {
+
+Call call_of(Op op, ConstTensor input, Tensor output, Lane lane) {
+  Call call;
+  call.op = op;
+  call.dtype = input.dtype;
+  call.lane = lane;
+  call.input = input;
+  call.output = output;
+  return call;
+}
+
+}  // namespace
+
 WorldRank Group::to_world(GroupRank rank) const {
   if (rank.index() >= ranks_.size()) {
     throw Error(ErrorCode::usage, "group rank " + std::to_string(rank.index()) + " in a group of " +
@@ -22,77 +36,44 @@ Verdict Group::all_reduce(Tensor operand, ReduceOp op, Lane lane) const {
 }
 
 Verdict Group::all_reduce(ConstTensor input, Tensor output, ReduceOp op, Lane lane) const {
-  Call call;
-  call.op = Op::all_reduce;
+  Call call = call_of(Op::all_reduce, input, output, lane);
   call.reduce_op = op;
-  call.dtype = input.dtype;
-  call.lane = lane;
-  call.input = input;
-  call.output = output;
   return state_->run(kind_, call);
 }
 
 Verdict Group::all_gather(ConstTensor input, Tensor output, Lane lane) const {
-  Call call;
-  call.op = Op::all_gather;
-  call.dtype = input.dtype;
-  call.lane = lane;
-  call.input = input;
-  call.output = output;
-  return state_->run(kind_, call);
+  return state_->run(kind_, call_of(Op::all_gather, input, output, lane));
 }
 
 Verdict Group::all_gatherv(ConstTensor input, Tensor output, std::span<const std::size_t> counts,
                            Lane lane) const {
-  Call call;
-  call.op = Op::all_gatherv;
-  call.dtype = input.dtype;
-  call.lane = lane;
-  call.input = input;
-  call.output = output;
+  Call call = call_of(Op::all_gatherv, input, output, lane);
   call.counts = counts;
   return state_->run(kind_, call);
 }
 
 Verdict Group::reduce_scatter(ConstTensor input, Tensor output, ReduceOp op, Lane lane) const {
-  Call call;
-  call.op = Op::reduce_scatter;
+  Call call = call_of(Op::reduce_scatter, input, output, lane);
   call.reduce_op = op;
-  call.dtype = input.dtype;
-  call.lane = lane;
-  call.input = input;
-  call.output = output;
   return state_->run(kind_, call);
 }
 
 Verdict Group::reduce_scatterv(ConstTensor input, Tensor output,
                                std::span<const std::size_t> counts, ReduceOp op, Lane lane) const {
-  Call call;
-  call.op = Op::reduce_scatterv;
+  Call call = call_of(Op::reduce_scatterv, input, output, lane);
   call.reduce_op = op;
-  call.dtype = input.dtype;
-  call.lane = lane;
-  call.input = input;
-  call.output = output;
   call.counts = counts;
   return state_->run(kind_, call);
 }
 
 Verdict Group::broadcast(Tensor operand, GroupRank root, Lane lane) const {
-  Call call;
-  call.op = Op::broadcast;
-  call.dtype = operand.dtype;
+  Call call = call_of(Op::broadcast, operand, operand, lane);
   call.root = root;
-  call.lane = lane;
-  call.input = operand;
-  call.output = operand;
   return state_->run(kind_, call);
 }
 
 Verdict Group::barrier(Lane lane) const {
-  Call call;
-  call.lane = lane;
-  return state_->run(kind_, call);
+  return state_->run(kind_, call_of(Op::barrier, {}, {}, lane));
 }
 
 }  // namespace cohort
