@@ -13,26 +13,42 @@ std::string name_of(WorldRank rank) {
   return "rank " + std::to_string(rank.index());
 }
 
-/// "; rank 0 was waiting for rank 2 in ...": what a rank that ended because of `culprit` was doing.
-/// Errors of a poisoned job end with " (rank 0 was ...)".
+/// "rank 0 was waiting for rank 2 in ...", the end of an error of a poisoned job; empty if this is
+/// not one.
+std::string what_it_did(const RankEnd& end) {
+  if (!end.report) return {};
+  const std::string text = end.report->what();
+  const std::size_t begin = text.rfind(" (rank ");
+  if (begin == std::string::npos || text.back() != ')') return {};
+  return text.substr(begin + 2, text.size() - begin - 3);
+}
+
+/// What another rank was doing when `culprit` ended: one that names it, else one that only saw a
+/// third rank give up because of it.
 std::string what_others_did(const std::vector<RankEnd>& ranks, WorldRank culprit) {
+  std::string indirect;
   for (const RankEnd& end : ranks) {
-    if (!end.report || end.report->rank() != culprit) continue;
-    const std::string text = end.report->what();
-    const std::size_t begin = text.rfind(" (rank ");
-    if (begin == std::string::npos || text.back() != ')') continue;
-    return "; " + text.substr(begin + 2, text.size() - begin - 3);
+    const std::string doing = what_it_did(end);
+    if (doing.empty()) continue;
+    if (end.report->rank() == culprit) return "; " + doing;
+    if (indirect.empty()) indirect = "; " + doing;
   }
-  return {};
+  return indirect;
+}
+
+/// Gave up because another rank had ended.
+bool is_consequence(const RankEnd& end) {
+  return end.report && end.report->code() == ErrorCode::peer_failed;
 }
 
 /// The first rank to fail by itself; of several at the same moment one that a signal ended, since
-/// the others may have failed because of it.
+/// the others may have failed because of it. A rank that gave up because of another's end comes
+/// after that one, in whichever order the launcher heard of them.
 std::optional<WorldRank> first_to_fail(const std::vector<RankEnd>& ranks) {
   std::optional<WorldRank> first;
   const auto key = [&](std::size_t rank) {
     const RankEnd& end = ranks[rank];
-    return std::make_tuple(end.ended_by_launcher, end.order, end.signal == 0);
+    return std::make_tuple(end.ended_by_launcher, is_consequence(end), end.order, end.signal == 0);
   };
   for (std::uint32_t rank = 0; rank < ranks.size(); ++rank) {
     if (!ranks[rank].failed()) continue;

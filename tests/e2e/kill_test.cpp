@@ -20,6 +20,10 @@ struct Moment {
   std::uint32_t rank;
 };
 
+void PrintTo(const Moment& moment, std::ostream* out) {
+  *out << "rank " << moment.rank << " in " << moment.phase;
+}
+
 class KilledRank : public GenerateJob, public testing::WithParamInterface<Moment> {
  protected:
   void SetUp() override {

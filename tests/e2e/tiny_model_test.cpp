@@ -16,6 +16,10 @@ struct Sizes {
   std::uint32_t attn_cp = 1;
 };
 
+void PrintTo(const Sizes& sizes, std::ostream* out) {
+  *out << "tp " << sizes.tp << ", attn_dp " << sizes.attn_dp << ", attn_cp " << sizes.attn_cp;
+}
+
 std::vector<Sizes> layouts_of(const std::vector<std::uint32_t>& worlds) {
   std::vector<Sizes> layouts;
   for (const std::uint32_t tp : worlds) {

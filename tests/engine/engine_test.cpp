@@ -33,6 +33,10 @@ std::string name_of(const LayoutSizes& sizes) {
          " attn_cp " + std::to_string(sizes.attn_cp);
 }
 
+void PrintTo(const Job& job, std::ostream* out) {
+  *out << name_of(job.sizes);
+}
+
 struct Outcome {
   std::vector<std::vector<TokenId>> completions;  // by request
   std::vector<LedgerRow> ledger;
@@ -95,10 +99,10 @@ std::vector<Outcome> expect_golden(const Job& job) {
   return outcomes;
 }
 
-class EngineLayouts : public testing::TestWithParam<LayoutSizes> {};
+class EngineLayouts : public testing::TestWithParam<Job> {};
 
 TEST_P(EngineLayouts, GiveTheTokensOfTransformers) {
-  for (const Outcome& outcome : expect_golden({.sizes = GetParam()})) {
+  for (const Outcome& outcome : expect_golden(GetParam())) {
     for (const LedgerRow& row : outcome.ledger) {
       EXPECT_EQ(row.copied_bytes, 0);
       EXPECT_EQ(row.reason, row.ranks.size() == 1 ? Reason::group_size_one : Reason::ok);
@@ -107,16 +111,17 @@ TEST_P(EngineLayouts, GiveTheTokensOfTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Some, EngineLayouts,
-                         testing::Values(LayoutSizes{.tp = 1}, LayoutSizes{.tp = 2},
-                                         LayoutSizes{.tp = 2, .attn_dp = 2},
-                                         LayoutSizes{.tp = 2, .attn_cp = 2},
-                                         LayoutSizes{.tp = 4, .attn_dp = 2, .attn_cp = 2},
-                                         LayoutSizes{.tp = 4, .attn_cp = 2},
-                                         LayoutSizes{.tp = 8, .attn_dp = 2, .attn_cp = 2}),
-                         [](const auto& layout) {
-                           return "tp" + std::to_string(layout.param.tp) + "dp" +
-                                  std::to_string(layout.param.attn_dp) + "cp" +
-                                  std::to_string(layout.param.attn_cp);
+                         testing::Values(Job{.sizes = {.tp = 1}}, Job{.sizes = {.tp = 2}},
+                                         Job{.sizes = {.tp = 2, .attn_dp = 2}},
+                                         Job{.sizes = {.tp = 2, .attn_cp = 2}},
+                                         Job{.sizes = {.tp = 4, .attn_dp = 2, .attn_cp = 2}},
+                                         Job{.sizes = {.tp = 4, .attn_cp = 2}},
+                                         Job{.sizes = {.tp = 8, .attn_dp = 2, .attn_cp = 2}}),
+                         [](const auto& job) {
+                           const LayoutSizes& sizes = job.param.sizes;
+                           return "tp" + std::to_string(sizes.tp) + "dp" +
+                                  std::to_string(sizes.attn_dp) + "cp" +
+                                  std::to_string(sizes.attn_cp);
                          });
 
 TEST(Engine, SmallStepsAndFewSequencesGiveTheSameTokens) {

@@ -138,6 +138,10 @@ struct Killing {
   std::string others;
 };
 
+void PrintTo(const Killing& killing, std::ostream* out) {
+  *out << killing.scenario;
+}
+
 class LauncherKilling : public LauncherProcess, public testing::WithParamInterface<Killing> {};
 
 TEST_P(LauncherKilling, NamesTheDeadRankAndWhatAnotherWasAtInOneLine) {

@@ -57,6 +57,26 @@ TEST(Conclude, ADeathExplainsFailuresOfTheSameMoment) {
   EXPECT_EQ(result.fault->code(), ErrorCode::peer_failed);
 }
 
+TEST(Conclude, ADeathExplainsThoseWhoGaveUpHoweverLateItIsHeardOf) {
+  const auto gone = [](std::uint32_t rank, std::uint32_t by) {
+    const std::string name = "rank " + std::to_string(rank);
+    return Error(ErrorCode::peer_failed,
+                 name + " ended while joining (rank " + std::to_string(by) + " was waiting for " +
+                     name + " in join)",
+                 WorldRank{rank}, "join");
+  };
+  // Rank 0 gave up because of rank 3, the others because of rank 0.
+  const LaunchResult direct =
+      conclude_all({reported(exited(1, 1), gone(3, 0)), reported(exited(1, 2), gone(0, 1)),
+                    reported(exited(1, 2), gone(0, 2)), died(SIGKILL, 3)});
+  EXPECT_STREQ(direct.fault->what(),
+               "rank 3 died of signal 9 (Killed); rank 0 was waiting for rank 3 in join");
+  const LaunchResult indirect =
+      conclude_all({reported(exited(1, 1), gone(2, 0)), died(SIGKILL, 2), exited(0)});
+  EXPECT_STREQ(indirect.fault->what(),
+               "rank 1 died of signal 9 (Killed); rank 0 was waiting for rank 2 in join");
+}
+
 TEST(Conclude, WhatTheLauncherEndedIsNotTheCause) {
   RankEnd ended = died(SIGTERM, 1);
   ended.ended_by_launcher = true;

@@ -84,7 +84,7 @@ void Domain::open_control_segment(TimePoint deadline) {
     for (std::uint32_t rank = 0; rank < rank_count_; ++rank)
       new (segment->blocks() + rank) RankBlock;
     for (std::uint32_t rank = 1; rank < rank_count_; ++rank) {
-      send_fd(state_->mesh, WorldRank{rank}, kControlFdTag, fd.get());
+      share_control_fd(WorldRank{rank}, fd.get());
     }
   }
   ControlSegment& segment = state_->segment();
@@ -100,6 +100,22 @@ void Domain::open_control_segment(TimePoint deadline) {
   poison_ = &segment.poison;
 }
 
+void Domain::share_control_fd(WorldRank peer, int fd) const {
+  try {
+    send_fd(state_->mesh, peer, kControlFdTag, fd);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::peer_failed) fail_gone(peer);
+    throw;
+  }
+}
+
+void Domain::fail_gone(WorldRank peer) const {
+  throw Error(ErrorCode::peer_failed,
+              name_of(peer) + " ended while joining (" + name_of(rank_) + " was waiting for " +
+                  name_of(peer) + " in join)",
+              peer, "join");
+}
+
 UniqueFd Domain::receive_control_fd(TimePoint deadline) const {
   const WorldRank creator{0};
   pollfd polled{state_->mesh.peers[0].socket.get(), POLLIN, 0};
@@ -107,11 +123,8 @@ UniqueFd Domain::receive_control_fd(TimePoint deadline) const {
     try {
       if (UniqueFd fd = try_receive_fd(state_->mesh, creator, kControlFdTag)) return fd;
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::peer_failed) throw;
-      throw Error(
-          ErrorCode::peer_failed,
-          "rank 0 ended while joining (" + name_of(rank_) + " was waiting for rank 0 in join)",
-          creator, "join");
+      if (error.code() == ErrorCode::peer_failed) fail_gone(creator);
+      throw;
     }
     if (steady_clock::now() >= deadline) {
       throw Error(ErrorCode::timeout, name_of(rank_) + " waited for rank 0 to share its memory",

@@ -138,6 +138,8 @@ class Domain : public std::enable_shared_from_this<Domain> {
   void meet(Bootstrap& bootstrap);
   void open_control_segment(TimePoint deadline);
   UniqueFd receive_control_fd(TimePoint deadline) const;
+  void share_control_fd(WorldRank peer, int fd) const;
+  [[noreturn]] void fail_gone(WorldRank peer) const;
   UniqueFd receive_fd(WorldRank from, std::string_view phase, TimePoint deadline);
   static void pause() noexcept {
 #if defined(__x86_64__)
