@@ -9,6 +9,7 @@
 #include <cohort/session.hpp>
 
 #include "backend/host/host_backend.hpp"
+#include "base/test_point.hpp"
 #include "heap/plan_text.hpp"
 #include "session/session_state.hpp"
 
@@ -111,6 +112,7 @@ void decide(host::Domain& domain, std::uint32_t generation, TimePoint deadline) 
 Session commit(World& world, const Plan& plan) {
   host::Domain& domain = world.domain();
   const TimePoint deadline = domain.deadline_after(domain.limits().setup);
+  test_point("commit.agree");
   domain.check("committing");
   agree_on_plan(domain, plan, deadline);
   if (plan.layout().world_size() != world.size()) {
@@ -123,10 +125,15 @@ Session commit(World& world, const Plan& plan) {
   const std::uint32_t generation = domain.next_generation();
   auto state = std::make_unique<SessionState>(domain, plan, generation);
   host::HostBackend backend(domain.shared_from_this());
+  test_point("commit.allocate");
   run_agreed(domain, deadline, [&] { state->allocate(backend); });
+  test_point("commit.map");
   run_agreed(domain, deadline, [&] { state->map_peers(deadline); });
+  test_point("commit.prove");
   run_agreed(domain, deadline, [&] { state->prove_slots(); });
+  test_point("commit.decide");
   decide(domain, generation, deadline);
+  test_point("commit.seal");
   state->seal();
   return Session(std::move(state));
 }

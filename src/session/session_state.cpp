@@ -7,6 +7,7 @@
 #include <cohort/error.hpp>
 
 #include "base/log.hpp"
+#include "base/test_point.hpp"
 #include "collectives/header.hpp"
 #include "collectives/host/host_executor.hpp"
 #include "collectives/path_table.hpp"
@@ -183,7 +184,9 @@ std::vector<LedgerRow> SessionState::ledger() const {
 void SessionState::close(std::chrono::milliseconds limit) {
   if (closed_) return;
   if (!domain_->poisoned()) {
+    test_point("close.meet");
     domain_->all_gather({}, "close", domain_->deadline_after(limit));
+    test_point("close.leave");
   }
   closed_ = true;
 }

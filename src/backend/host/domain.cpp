@@ -13,6 +13,7 @@
 #include "backend/host/domain_state.hpp"
 #include "backend/host/futex.hpp"
 #include "base/system_limits.hpp"
+#include "base/test_point.hpp"
 
 namespace cohort::host {
 namespace {
@@ -53,7 +54,9 @@ std::shared_ptr<Domain> Domain::join(Bootstrap& bootstrap, const WaitLimits& lim
 
 void Domain::meet(Bootstrap& bootstrap) {
   const TimePoint deadline = deadline_after(limits_.setup);
+  test_point("join.meet");
   state_->mesh = host::meet(bootstrap, deadline);
+  test_point("join.control");
   open_control_segment(deadline);
   const bool all_here =
       std::all_of(state_->mesh.peers.begin(), state_->mesh.peers.end(),
@@ -62,6 +65,7 @@ void Domain::meet(Bootstrap& bootstrap) {
     state_->monitor = Monitor::shared();
     state_->monitor->add(state_->mesh, [this](WorldRank peer) { mark_ended(peer); });
   }
+  test_point("join.agree");
   // Nobody leaves the join before all have mapped the segment: from here on faults reach everybody.
   all_gather({}, "join", deadline);
 }

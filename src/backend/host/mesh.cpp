@@ -18,6 +18,7 @@
 #include "backend/host/control_segment.hpp"
 #include "backend/host/control_socket.hpp"
 #include "base/pidfd.hpp"
+#include "base/test_point.hpp"
 #include "rendezvous/wire.hpp"
 
 namespace cohort::host {
@@ -143,6 +144,7 @@ class Meeting {
   }
 
   Mesh run() && {
+    test_point("join.connect");
     for (std::uint32_t rank = 0; rank < rank_.index(); ++rank) connect(WorldRank{rank});
     while (missing_count() > 0) accept_more();
     return std::move(mesh_);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/test_point.hpp"
+
 namespace cohort::host {
 
 using collectives::CallNote;
@@ -26,10 +28,12 @@ Exchange::Exchange(Channel& channel, const collectives::Call& call, Path path)
 void Exchange::publish(Place place) {
   place_ = place;
   HeaderPlace& mine = channel_->place_of(self(), sequence_);
+  test_point("call.header");
   mine.hash = hash_;
   mine.place = place.word();
   // The full barrier orders this store before the look at the sleepers: a peer that goes to sleep
   // either sees the sequence or is seen.
+  test_point("call.publish");
   mine.sequence.store(sequence_, std::memory_order_seq_cst);
   channel_->domain().wake();
 }
@@ -79,6 +83,7 @@ bool Exchange::arrive(std::uint32_t member) {
   const HeaderPlace& theirs = channel_->place_of(member, sequence_);
   await(member,
         [&] { return reached(theirs.sequence.load(std::memory_order_seq_cst), sequence_); });
+  test_point("call.compare");
   compare(member, theirs);
   return Place::from_word(theirs.place).kind() != Place::Kind::refused;
 }
@@ -148,6 +153,7 @@ const std::byte* Exchange::result(std::uint32_t member, std::size_t begin, std::
 }
 
 void Exchange::publish_result() {
+  test_point("call.result");
   channel_->own().result_ready.store(sequence_, std::memory_order_seq_cst);
   channel_->domain().wake();
 }
@@ -158,6 +164,7 @@ void Exchange::await_result(std::uint32_t member) {
 }
 
 void Exchange::publish_done() {
+  test_point("call.done");
   channel_->own().done.store(sequence_, std::memory_order_seq_cst);
   channel_->domain().wake();
 }
