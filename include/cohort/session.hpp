@@ -95,6 +95,17 @@ class COHORT_EXPORT Group {
   Verdict reduce_scatterv(ConstTensor input, Tensor output, std::span<const std::size_t> counts,
                           ReduceOp op, Lane lane = {}) const;
 
+  /// Part j of `input` goes to member j, part i of `output` comes from member i; equal parts, and
+  /// as many elements in as out. Collective. Never in place: `input` and `output` must not overlap.
+  /// Cost: P - 1 parts read from peers, one wait.
+  Verdict all_to_all(ConstTensor input, Tensor output, Lane lane = {}) const;
+
+  /// The same with `counts[i * size + j]` elements from member i to member j; zeros are fine.
+  /// `input` holds this rank's row of parts, `output` its column, both packed in member order.
+  /// `counts` equal on all ranks.
+  Verdict all_to_allv(ConstTensor input, Tensor output, std::span<const std::size_t> counts,
+                      Lane lane = {}) const;
+
   /// Copies the root's operand to every member. Collective. Cost: one operand read, one wait.
   Verdict broadcast(Tensor operand, GroupRank root, Lane lane = {}) const;
 

@@ -18,8 +18,10 @@ enum class Op : std::uint8_t {
   reduce_scatterv,
   broadcast,
   barrier,
+  all_to_all,
+  all_to_allv,
 };
-inline constexpr std::size_t kOpCount = 7;
+inline constexpr std::size_t kOpCount = 9;
 
 /// How elements are combined. Sums run in group-rank order; min and max propagate NaN and order
 /// -0 before +0; integers wrap.

@@ -18,9 +18,10 @@ struct Call {
   DType dtype = DType::f32;
   GroupRank root;  ///< of broadcast
   Lane lane;
-  ConstTensor input;                    ///< what peers read
-  Tensor output;                        ///< where the result goes
-  std::span<const std::size_t> counts;  ///< elements by member, of the v-forms
+  ConstTensor input;  ///< what peers read
+  Tensor output;      ///< where the result goes
+  /// Elements by member, of the v-forms; of all_to_allv row by row, from member i to member j.
+  std::span<const std::size_t> counts;
 };
 
 constexpr bool is_reduction(Op op) noexcept {
@@ -28,7 +29,11 @@ constexpr bool is_reduction(Op op) noexcept {
 }
 
 constexpr bool has_counts(Op op) noexcept {
-  return op == Op::all_gatherv || op == Op::reduce_scatterv;
+  return op == Op::all_gatherv || op == Op::reduce_scatterv || op == Op::all_to_allv;
+}
+
+constexpr bool is_all_to_all(Op op) noexcept {
+  return op == Op::all_to_all || op == Op::all_to_allv;
 }
 
 }  // namespace cohort::collectives

@@ -11,12 +11,49 @@ std::string sizes(const char* what, std::size_t actual, const char* wanted_name,
          " is " + std::to_string(wanted);
 }
 
+std::optional<std::string> find_counts_fault(const Call& call, std::uint32_t size) {
+  if (!has_counts(call.op)) return std::nullopt;
+  const std::size_t wanted = call.op == Op::all_to_allv ? std::size_t{size} * size : size;
+  if (call.counts.size() != wanted) {
+    return "counts has " + std::to_string(call.counts.size()) + " entries for a group of " +
+           std::to_string(size) + (wanted == size ? "" : ", " + std::to_string(wanted) + " wanted");
+  }
+  std::size_t total = 0;
+  for (const std::size_t count : call.counts) {
+    if (__builtin_add_overflow(total, count, &total)) return "counts add up to more than memory";
+  }
+  if (__builtin_mul_overflow(total, bytes_of(call.dtype), &total)) {
+    return "counts add up to more than memory";
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> find_exchange_fault(const Call& call, std::uint32_t size,
+                                               std::uint32_t self) {
+  if (call.op == Op::all_to_all) {
+    if (call.input.elements % size != 0) {
+      return "input has " + std::to_string(call.input.elements) +
+             " elements, which is no multiple of the group's size " + std::to_string(size);
+    }
+    if (call.output.elements == call.input.elements) return std::nullopt;
+    return sizes("output", call.output.elements, "the input", call.input.elements);
+  }
+  std::size_t sent = 0;
+  for (std::uint32_t to = 0; to < size; ++to) sent += sent_part(call, size, self, to).count;
+  if (call.input.elements != sent) {
+    return sizes("input", call.input.elements, "the sum of this rank's row of counts", sent);
+  }
+  const std::size_t received = received_begin(call, size, size, self);
+  if (call.output.elements != received) {
+    return sizes("output", call.output.elements, "the sum of this rank's column of counts",
+                 received);
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> find_size_fault(const Call& call, std::uint32_t size,
                                            std::uint32_t self) {
-  if (has_counts(call.op) && call.counts.size() != size) {
-    return "counts has " + std::to_string(call.counts.size()) + " entries for a group of " +
-           std::to_string(size);
-  }
+  if (auto fault = find_counts_fault(call, size)) return fault;
   const std::size_t total = std::accumulate(call.counts.begin(), call.counts.end(), std::size_t{0});
   switch (call.op) {
     case Op::all_reduce:
@@ -58,6 +95,8 @@ std::optional<std::string> find_size_fault(const Call& call, std::uint32_t size,
                std::to_string(size);
       }
       return std::nullopt;
+    case Op::all_to_all:
+    case Op::all_to_allv: return find_exchange_fault(call, size, self);
     case Op::barrier: return std::nullopt;
   }
   return std::nullopt;
@@ -72,6 +111,9 @@ bool overlaps_badly(const Call& call, std::uint32_t self) noexcept {
   const std::size_t output_bytes = call.output.elements * element;
   if (input_bytes == 0 || output_bytes == 0) return false;
   if (input + input_bytes <= output || output + output_bytes <= input) return false;
+  // Peers read every part of the input while this rank writes the output. A swap in place would
+  // need memory for what has to give way, and what is legal must not depend on the path.
+  if (is_all_to_all(call.op)) return true;
   const std::size_t own = part_begin(call, self) * element;
   switch (call.op) {
     case Op::all_gather:
@@ -94,6 +136,26 @@ std::size_t part_begin(const Call& call, std::uint32_t self) noexcept {
   return std::accumulate(call.counts.begin(), call.counts.begin() + self, std::size_t{0});
 }
 
+Part sent_part(const Call& call, std::uint32_t size, std::uint32_t from,
+               std::uint32_t to) noexcept {
+  if (call.op == Op::all_to_all) {
+    const std::size_t count = call.input.elements / size;
+    return {count * to, count};
+  }
+  const auto row = call.counts.subspan(std::size_t{from} * size, size);
+  return {std::accumulate(row.begin(), row.begin() + to, std::size_t{0}), row[to]};
+}
+
+std::size_t received_begin(const Call& call, std::uint32_t size, std::uint32_t from,
+                           std::uint32_t self) noexcept {
+  std::size_t begin = 0;
+  for (std::uint32_t member = 0; member < from; ++member) {
+    begin += call.op == Op::all_to_all ? call.input.elements / size
+                                       : call.counts[std::size_t{member} * size + self];
+  }
+  return begin;
+}
+
 std::optional<std::string> find_fault(const Call& call, std::uint32_t size, std::uint32_t self) {
   if (call.op == Op::barrier) return std::nullopt;
   if (call.input.dtype != call.output.dtype) {
@@ -104,6 +166,10 @@ std::optional<std::string> find_fault(const Call& call, std::uint32_t size, std:
   if (call.output.data == nullptr && call.output.elements != 0) return "output is null";
   if (auto fault = find_size_fault(call, size, self)) return fault;
   if (overlaps_badly(call, self)) {
+    if (is_all_to_all(call.op)) {
+      return "input and output overlap, and " + std::string(to_string(call.op)) +
+             " has no in-place form; give it an output of its own";
+    }
     return "input and output overlap, but not as an in-place call";
   }
   return std::nullopt;

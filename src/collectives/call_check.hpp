@@ -7,6 +7,7 @@
 #include <string>
 
 #include "collectives/call.hpp"
+#include "collectives/partition.hpp"
 
 namespace cohort::collectives {
 
@@ -18,5 +19,12 @@ std::size_t part_begin(const Call& call, std::uint32_t self) noexcept;
 
 /// Elements of member `self`'s part.
 std::size_t part_elements(const Call& call, std::uint32_t self) noexcept;
+
+/// Where the input of member `from` holds what goes to member `to`, in all_to_all and all_to_allv.
+Part sent_part(const Call& call, std::uint32_t size, std::uint32_t from, std::uint32_t to) noexcept;
+
+/// First element of what comes from member `from` in the output of member `self`, likewise.
+std::size_t received_begin(const Call& call, std::uint32_t size, std::uint32_t from,
+                           std::uint32_t self) noexcept;
 
 }  // namespace cohort::collectives

@@ -16,6 +16,20 @@ std::uint64_t counts_hash(const Call& call) noexcept {
   return XXH3_64bits(call.counts.data(), call.counts.size_bytes());
 }
 
+/// Of a square matrix that is written row by row: the largest sum of a row.
+std::size_t largest_row(std::span<const std::size_t> counts) noexcept {
+  std::size_t size = 0;
+  while ((size + 1) * (size + 1) <= counts.size()) ++size;
+  if (size * size != counts.size()) return 0;  // refused later
+  std::size_t largest = 0;
+  for (std::size_t row = 0; row < size; ++row) {
+    const auto begin = counts.begin() + static_cast<std::ptrdiff_t>(row * size);
+    largest = std::max(
+        largest, std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(size), std::size_t{0}));
+  }
+  return largest;
+}
+
 /// Fields that an operation does not use must not make two equal calls look different.
 std::uint32_t agreed_root(const Call& call) noexcept {
   return call.op == Op::broadcast ? call.root.index() : 0;
@@ -32,7 +46,8 @@ std::size_t agreed_bytes(const Call& call) noexcept {
   switch (call.op) {
     case Op::all_reduce:
     case Op::all_gather:
-    case Op::reduce_scatter: return call.input.elements * element_bytes;
+    case Op::reduce_scatter:
+    case Op::all_to_all: return call.input.elements * element_bytes;
     case Op::broadcast: return call.output.elements * element_bytes;
     case Op::all_gatherv:
       return call.counts.empty()
@@ -41,6 +56,7 @@ std::size_t agreed_bytes(const Call& call) noexcept {
     case Op::reduce_scatterv:
       return std::accumulate(call.counts.begin(), call.counts.end(), std::size_t{0}) *
              element_bytes;
+    case Op::all_to_allv: return largest_row(call.counts) * element_bytes;
     case Op::barrier: return 0;
   }
   return 0;

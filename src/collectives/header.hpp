@@ -68,7 +68,8 @@ struct ChannelIdentity {
 };
 
 /// Bytes of an operand over which ranks agree: all_reduce and broadcast the operand, all_gather one
-/// member's part, reduce_scatter the whole input; v-forms the largest member's part, or their sum.
+/// member's part, reduce_scatter and all_to_all the whole input; v-forms the largest member's part,
+/// or their sum, all_to_allv the largest member's input.
 std::size_t agreed_bytes(const Call& call) noexcept;
 
 /// Hash over everything that all members must state alike.

@@ -13,6 +13,8 @@ std::string_view to_string(Op op) noexcept {
     case Op::reduce_scatterv: return "reduce_scatterv";
     case Op::broadcast: return "broadcast";
     case Op::barrier: return "barrier";
+    case Op::all_to_all: return "all_to_all";
+    case Op::all_to_allv: return "all_to_allv";
   }
   return "unknown";
 }

@@ -66,6 +66,17 @@ Verdict Group::reduce_scatterv(ConstTensor input, Tensor output,
   return state_->run(kind_, call);
 }
 
+Verdict Group::all_to_all(ConstTensor input, Tensor output, Lane lane) const {
+  return state_->run(kind_, call_of(Op::all_to_all, input, output, lane));
+}
+
+Verdict Group::all_to_allv(ConstTensor input, Tensor output, std::span<const std::size_t> counts,
+                           Lane lane) const {
+  Call call = call_of(Op::all_to_allv, input, output, lane);
+  call.counts = counts;
+  return state_->run(kind_, call);
+}
+
 Verdict Group::broadcast(Tensor operand, GroupRank root, Lane lane) const {
   Call call = call_of(Op::broadcast, operand, operand, lane);
   call.root = root;

@@ -49,6 +49,55 @@ TEST(CallCheck, NamesTheSizeThatDoesNotFit) {
   EXPECT_EQ(few.fault(), "counts has 2 entries for a group of 3");
 }
 
+TEST(CallCheck, TheMatrixOfAllToAllvGivesEveryRankItsRowAndColumn) {
+  const std::vector<std::size_t> counts = {1, 2, 3, 4, 0, 6, 7, 8, 9};  // self is rank 1
+  const auto scene = [&](std::size_t in, std::size_t out) {
+    Scene made(Op::all_to_allv, in, out);
+    made.call.counts = counts;
+    return made;
+  };
+  EXPECT_EQ(scene(10, 10).fault(), "none");
+  EXPECT_EQ(scene(9, 10).fault(),
+            "input has 9 elements, the sum of this rank's row of counts is 10");
+  EXPECT_EQ(scene(10, 11).fault(),
+            "output has 11 elements, the sum of this rank's column of counts is 10");
+  EXPECT_EQ(Scene(Op::all_to_allv, 0, 0).fault(),
+            "counts has 3 entries for a group of 3, 9 wanted");
+  const Scene whole = scene(10, 10);
+  const Part part = sent_part(whole.call, kSize, 2, 1);
+  EXPECT_EQ(part.begin, 7U);
+  EXPECT_EQ(part.count, 8U);
+  EXPECT_EQ(received_begin(whole.call, kSize, 2, kSelf), 2U);
+}
+
+TEST(CallCheck, AllToAllTakesEqualPartsAndNeverRunsInPlace) {
+  EXPECT_EQ(Scene(Op::all_to_all, 9, 9).fault(), "none");
+  EXPECT_EQ(Scene(Op::all_to_all, 0, 0).fault(), "none");
+  EXPECT_EQ(Scene(Op::all_to_all, 8, 8).fault(),
+            "input has 8 elements, which is no multiple of the group's size 3");
+  EXPECT_EQ(Scene(Op::all_to_all, 9, 6).fault(), "output has 6 elements, the input is 9");
+  Scene both(Op::all_to_all, 9, 9);
+  both.call.output.data = both.in.data();
+  EXPECT_EQ(both.fault(),
+            "input and output overlap, and all_to_all has no in-place form; give it an output of "
+            "its own");
+  EXPECT_NE(find_fault(both.call, 1, 0).value_or("none"), "none");
+  both.call.output.data = both.in.data() + 9;
+  EXPECT_EQ(both.fault(), "none");
+}
+
+TEST(CallCheck, CountsBeyondAllMemoryAreRefused) {
+  for (const Op op : {Op::all_gatherv, Op::reduce_scatterv}) {
+    Scene huge(op, 4, 4);
+    huge.counts = {std::size_t{1} << 63U, 4, std::size_t{1} << 63U};  // sum 4, wrapped around
+    huge.call.counts = huge.counts;
+    EXPECT_EQ(huge.fault(), "counts add up to more than memory");
+    huge.counts = {std::size_t{1} << 62U, 4, 0};
+    huge.call.counts = huge.counts;
+    EXPECT_EQ(huge.fault(), "counts add up to more than memory");
+  }
+}
+
 TEST(CallCheck, NamesOtherFaults) {
   Scene types(Op::all_reduce, 5, 5);
   types.call.output.dtype = DType::i32;

@@ -119,6 +119,14 @@ TEST(AgreedBytes, AreWhatEveryMemberKnows) {
   EXPECT_EQ(agreed_bytes(scene.call), 2 * sizeof(float));
   scene.call.op = Op::barrier;
   EXPECT_EQ(agreed_bytes(scene.call), 0U);
+  scene.call.op = Op::all_to_all;
+  EXPECT_EQ(agreed_bytes(scene.call), 2 * sizeof(float));
+  scene.counts = {1, 2, 8, 0, 0, 9, 5, 5, 0};
+  scene.call.op = Op::all_to_allv;
+  scene.call.counts = scene.counts;
+  EXPECT_EQ(agreed_bytes(scene.call), 11 * sizeof(float));
+  scene.call.counts = scene.call.counts.first(8);  // no square: refused later, but not read beyond
+  EXPECT_EQ(agreed_bytes(scene.call), 0U);
 }
 
 TEST(Describe, SaysACallInPlainWords) {

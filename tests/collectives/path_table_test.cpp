@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::array kOps = {Op::all_reduce,     Op::all_gather,      Op::all_gatherv,
                              Op::reduce_scatter, Op::reduce_scatterv, Op::broadcast,
-                             Op::barrier};
+                             Op::barrier,        Op::all_to_all,      Op::all_to_allv};
 
 TEST(PathTable, OneRankStaysLocal) {
   for (const Op op : kOps) {

@@ -1,5 +1,6 @@
 #include "contract/collective_contract.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <numeric>
@@ -104,6 +105,16 @@ std::vector<std::size_t> uneven_counts(std::uint32_t size, std::size_t part) {
   return counts;
 }
 
+/// One member has all but `rest` of the elements, its neighbour the rest, the others none.
+std::vector<std::size_t> lopsided_counts(std::uint32_t size, std::size_t total, std::size_t rest) {
+  std::vector<std::size_t> counts(size);
+  const std::size_t owner = total % size;
+  const std::size_t left = std::min(rest, total);
+  counts[owner] = total - left;
+  counts[(owner + 1) % size] += left;
+  return counts;
+}
+
 void expect_gathered(const Bench& bench, const Tensor& output, std::span<const std::size_t> counts,
                      const std::string& what) {
   std::size_t position = 0;
@@ -173,12 +184,90 @@ void check_broadcast(Bench& bench, std::size_t elements, Home home) {
   }
 }
 
+/// Elements from member i to member j, row by row.
+using Matrix = std::vector<std::size_t>;
+
+Matrix even_matrix(std::uint32_t size, std::size_t part) {
+  return Matrix(std::size_t{size} * size, part);
+}
+
+Matrix uneven_matrix(std::uint32_t size, std::size_t part) {
+  Matrix counts;
+  for (std::uint32_t from = 0; from < size; ++from) {
+    const auto row = uneven_counts(size, part + from);
+    counts.insert(counts.end(), row.begin(), row.end());
+  }
+  return counts;
+}
+
+/// Nearly everything goes from one member to one other (or itself), single elements elsewhere.
+Matrix lopsided_matrix(std::uint32_t size, std::size_t part) {
+  Matrix counts(std::size_t{size} * size);
+  for (std::size_t i = 0; i < counts.size(); ++i) counts[i] = part > 1 && i % 3 == 0 ? 1 : 0;
+  counts[part % counts.size()] = part * (size - 1) + part / 2;
+  return counts;
+}
+
+std::size_t row_sum(const Matrix& counts, std::uint32_t size, std::uint32_t from,
+                    std::uint32_t before) {
+  const auto row = counts.begin() + std::ptrdiff_t{from} * size;
+  return std::accumulate(row, row + before, std::size_t{0});
+}
+
+void check_exchange(Bench& bench, const Matrix& counts, bool plain, Home in, Home out) {
+  const std::uint32_t size = bench.group.size();
+  const std::uint32_t self = bench.group.rank().index();
+  const std::string what = plain ? "all_to_all" : "all_to_allv";
+  std::size_t received = 0;
+  for (std::uint32_t from = 0; from < size; ++from) received += counts[from * size + self];
+  const Tensor input = bench.operand(in, row_sum(counts, size, self, size), false);
+  fill(input.data, bench.seed, bench.rank, 0, input.elements, bench.dtype);
+  const Tensor output = bench.operand(out, received, true);
+  static_cast<void>(plain ? bench.group.all_to_all(input, output)
+                          : bench.group.all_to_allv(input, output, counts));
+  std::size_t position = 0;
+  for (std::uint32_t from = 0; from < size; ++from) {
+    const WorldRank sender = bench.group.to_world(GroupRank{from});
+    const std::size_t first = row_sum(counts, size, from, self);
+    for (std::size_t i = 0; i < counts[from * size + self]; ++i) {
+      bench.expect(output, position++, element_bits(bench.seed, sender, first + i, bench.dtype),
+                   what);
+    }
+  }
+  for (std::size_t i = 0; i < input.elements; ++i) {
+    bench.expect(input, i, element_bits(bench.seed, bench.rank, i, bench.dtype),
+                 "input of " + what);
+  }
+}
+
+void expect_no_exchange_in_place(Bench& bench, std::size_t part, Home home) {
+  const std::size_t elements = std::max<std::size_t>(part, 1) * bench.group.size();
+  const Tensor both = bench.operand(home, elements, false);
+  try {
+    static_cast<void>(bench.group.all_to_all(both, both));
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::usage) return;
+    throw;
+  }
+  throw std::runtime_error("all_to_all in place was not refused");
+}
+
 void check_part_size(Bench& bench, std::size_t part, Home in, Home out) {
   const std::uint32_t size = bench.group.size();
   const std::vector<std::size_t> even(size, part);
   const std::vector<std::size_t> uneven = uneven_counts(size, part);
   check_gather(bench, even, true, in, out);
   check_gather(bench, uneven, false, in, out);
+  const std::vector<std::size_t> one_has_all = lopsided_counts(size, part * size, 0);
+  const std::vector<std::size_t> one_has_most = lopsided_counts(size, part * size, part / 100 + 1);
+  check_gather(bench, one_has_all, false, in, out);
+  check_gather(bench, one_has_most, false, in, out);
+  check_scatter(bench, one_has_all, false, ReduceOp::sum, in, out);
+  check_scatter(bench, one_has_most, false, ReduceOp::sum, in, out);
+  check_exchange(bench, even_matrix(size, part), true, in, out);
+  check_exchange(bench, uneven_matrix(size, part), false, in, out);
+  check_exchange(bench, lopsided_matrix(size, part), false, in, out);
+  expect_no_exchange_in_place(bench, part, in);
   check_broadcast(bench, part, in);
   for (const ReduceOp op : kReduceOps) {
     ++bench.seed;

@@ -1,5 +1,6 @@
 // What happens when ranks do not do the same thing.
 
+#include <array>
 #include <functional>
 #include <string>
 
@@ -130,6 +131,51 @@ TEST(Agreement, UnevenCountsMustBeTheSameOnAllRanks) {
   for (const RankResult& result : results) {
     ASSERT_TRUE(result.error.has_value());
     EXPECT_EQ(result.error->code(), ErrorCode::mismatch) << result.error->what();
+  }
+}
+
+TEST(Agreement, OneMatrixOfAllToAllvOnAllRanks) {
+  for (const std::size_t scale : {std::size_t{1}, std::size_t{1000}}) {
+    const auto results = run(kLayout, [&](Session& session, const Slots& slots, WorldRank rank) {
+      const Buffer in = session.take(slots.first);
+      const Buffer out = session.take(slots.second);
+      std::vector<std::size_t> counts = {0, 1, 2, 1, 0, 2, 2, 1, 0};
+      if (rank == WorldRank{2}) counts = {0, 1, 2, 1, 1, 1, 2, 1, 0};  // its row and column hold
+      for (std::size_t& count : counts) count *= scale;
+      const std::array<std::size_t, 3> received = {3, 2, 4};
+      const std::size_t arrives = rank == WorldRank{2} ? 3 : received[rank.index()];
+      static_cast<void>(
+          session.group(GroupKind::tp)
+              .all_to_allv(in.elements(3 * scale), out.elements(arrives * scale), counts));
+    });
+    expect_all(results, ErrorCode::mismatch, {"all_to_allv(f32", "counts hash", "rank 2 called"});
+  }
+}
+
+TEST(Agreement, AllToAllInPlaceIsRefusedOnEveryPathAndTheSessionLivesOn) {
+  for (const Symmetry symmetry : {Symmetry::on, Symmetry::off}) {
+    const auto results =
+        run(kLayout,
+            [](Session& session, const Slots& slots, WorldRank rank) {
+              const Group tp = session.group(GroupKind::tp);
+              for (const std::size_t elements : {std::size_t{3}, std::size_t{18'000}}) {
+                const Tensor in = session.take(slots.first).elements(elements);
+                Tensor out = session.take(slots.second).elements(elements);
+                if (rank == WorldRank{1}) out = in;
+                try {
+                  static_cast<void>(tp.all_to_all(in, out));
+                  ADD_FAILURE() << "no refusal on rank " << rank.index();
+                } catch (const Error& error) {
+                  EXPECT_EQ(error.code(), ErrorCode::usage);
+                  EXPECT_EQ(error.rank(), WorldRank{1});
+                  EXPECT_NE(std::string(error.what()).find("no in-place form"), std::string::npos)
+                      << error.what();
+                }
+                static_cast<void>(tp.barrier());
+              }
+            },
+            {.symmetry = symmetry});
+    test::expect_no_errors(results);
   }
 }
 

@@ -40,13 +40,14 @@ class Program {
     const Lane lane{static_cast<std::uint32_t>(shared_() % kLanes)};
     const std::size_t part = shared_() % 3 == 0 ? shared_() % 40 : shared_() % 1400;
     const SlotId slot{static_cast<std::uint32_t>(shared_() % 2)};
-    const std::uint64_t op = shared_() % 3;
+    const std::uint64_t op = shared_() % 4;
     linger();
     const Buffer buffer = session_->take(slot);
     std::fill_n(buffer.as<float>(), kElementsMax, -77.0F);
     if (op == 0) all_reduce(group, lane, buffer.elements(part));
     if (op == 1) gather(group, lane, buffer, part);
     if (op == 2) scatter(group, lane, buffer, part);
+    if (op == 3) exchange(group, lane, buffer, shared_() % 2 == 0 ? part / 2 : part % 40);
   }
 
   void all_reduce(const Group& group, Lane lane, Tensor operand) {
@@ -82,6 +83,20 @@ class Program {
       expect(
           own, i,
           contract::reduced_bits(call_seed_, group.ranks(), begin + i, DType::f32, ReduceOp::sum));
+    }
+  }
+
+  void exchange(const Group& group, Lane lane, const Buffer& buffer, std::size_t part) {
+    const Tensor input = buffer_part(buffer.elements(kElementsMax), 0, part * group.size());
+    const Tensor output =
+        buffer_part(buffer.elements(kElementsMax), kElementsMax / 2, part * group.size());
+    contract::fill(input.data, call_seed_, rank_, 0, input.elements, DType::f32);
+    static_cast<void>(group.all_to_all(input, output, lane));
+    linger();
+    for (std::size_t i = 0; i < output.elements; ++i) {
+      const WorldRank from = group.to_world(GroupRank{static_cast<std::uint32_t>(i / part)});
+      const std::size_t index = part * group.rank().index() + i % part;
+      expect(output, i, contract::element_bits(call_seed_, from, index, DType::f32));
     }
   }
 

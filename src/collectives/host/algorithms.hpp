@@ -22,6 +22,8 @@ void pull_all_gather(Exchange& exchange);
 
 void pull_reduce_scatter(Exchange& exchange, std::span<const std::byte*> operands);
 
+void pull_all_to_all(Exchange& exchange);
+
 void pull_broadcast(Exchange& exchange);
 
 }  // namespace cohort::host

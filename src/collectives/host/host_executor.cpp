@@ -255,6 +255,8 @@ void HostExecutor::dispatch(Exchange& exchange, Path path) {
     case Op::all_gatherv: pull_all_gather(exchange); return;
     case Op::reduce_scatter:
     case Op::reduce_scatterv: pull_reduce_scatter(exchange, operands); return;
+    case Op::all_to_all:
+    case Op::all_to_allv: pull_all_to_all(exchange); return;
     case Op::broadcast: pull_broadcast(exchange); return;
     case Op::barrier: exchange.arrive_all(); return;
   }

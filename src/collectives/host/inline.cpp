@@ -28,6 +28,19 @@ void gather_parts(Exchange& exchange) {
   }
 }
 
+void exchange_parts(Exchange& exchange) {
+  const Call& call = exchange.call();
+  const std::size_t element = exchange.element_bytes();
+  auto* output = static_cast<std::byte*>(call.output.data);
+  for (std::uint32_t member = 0; member < exchange.size(); ++member) {
+    const auto part = collectives::sent_part(call, exchange.size(), member, exchange.self());
+    if (part.count == 0) continue;
+    std::memcpy(output, exchange.inline_operand(member) + part.begin * element,
+                part.count * element);
+    output += part.count * element;
+  }
+}
+
 }  // namespace
 
 void run_inline(Exchange& exchange, std::span<const std::byte*> operands) {
@@ -42,6 +55,8 @@ void run_inline(Exchange& exchange, std::span<const std::byte*> operands) {
       return;
     case Op::all_gather:
     case Op::all_gatherv: gather_parts(exchange); return;
+    case Op::all_to_all:
+    case Op::all_to_allv: exchange_parts(exchange); return;
     case Op::broadcast: {
       const std::size_t bytes = call.output.elements * exchange.element_bytes();
       if (exchange.self() == call.root.index() || bytes == 0) return;
