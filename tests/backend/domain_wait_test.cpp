@@ -12,6 +12,7 @@ using testing::HasSubstr;
 
 class DomainWait : public RankTest {};
 class DomainWaitForPeer : public RankTest {};
+class DomainWaitForLeaver : public RankTest {};
 
 TEST_P(DomainWait, SeesWhatPeersPublishBeforeTheyWake) {
   const auto results = run([&](World& world) {
@@ -87,6 +88,39 @@ TEST_P(DomainWaitForPeer, ThatLeftAfterItsLastWordSucceeds) {
     return {};
   });
   expect_no_errors(results);
+}
+
+// The peer acts and leaves right after this rank has looked in vain, whichever look that is.
+TEST_P(DomainWaitForLeaver, SucceedsIfItActsAndLeavesBetweenTwoLooks) {
+  constexpr std::uint32_t kLooks = 5;
+  for (std::uint32_t last_vain_look = 1; last_vain_look <= kLooks; ++last_vain_look) {
+    const auto results = run([&](World& world) -> std::string {
+      enum : std::size_t { acted, looked };
+      const SharedWords words(world.domain());
+      std::atomic<std::uint32_t>& word = words.of(0, acted);
+      if (world.rank().index() == 0) {
+        while (words.of(0, looked).load() + 1 < world.size()) sleep_shortly();
+        word.store(1, std::memory_order_seq_cst);
+        world.domain().wake();
+        return {};
+      }
+      std::uint32_t looks = 0;
+      const auto ready = [&] {
+        const bool seen = word.load() == 1;
+        if (++looks == last_vain_look) {
+          words.of(0, looked).fetch_add(1);
+          while (word.load() == 0) sleep_shortly();
+          std::this_thread::sleep_for(50ms);  // time to leave
+        }
+        return seen;
+      };
+      world.domain().wait_until(WorldRank{0}, world.domain().deadline_after(60s), ready, [] {
+        return WaitSubject{"close", "the last exchange"};
+      });
+      return {};
+    });
+    expect_no_errors(results);
+  }
 }
 
 TEST_P(DomainWaitForPeer, ThatIsLateTimesOutOnEveryRank) {
@@ -180,6 +214,10 @@ TEST_P(DomainWaitForPeer, CanBeAskedAboutFromElsewhere) {
   EXPECT_EQ(results[0].output, "barrier on world, call 1");
 }
 
+INSTANTIATE_TEST_SUITE_P(Ranks, DomainWaitForLeaver,
+                         testing::Values(RankSetting{test::RankMode::threads, 3},
+                                         RankSetting{test::RankMode::processes, 2}),
+                         name_of_setting);
 INSTANTIATE_TEST_SUITE_P(Ranks, DomainWaitForPeer, testing::ValuesIn(kPeerSettings),
                          name_of_setting);
 

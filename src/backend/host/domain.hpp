@@ -156,7 +156,7 @@ class Domain : public std::enable_shared_from_this<Domain> {
   void mark_ended(WorldRank peer) noexcept;
   Error fault(std::string_view doing, std::string_view phase) const;
   bool sleep_once(WorldRank peer, TimePoint until, FunctionRef<bool()> ready) noexcept;
-  void check_wait(WorldRank peer, FunctionRef<WaitSubject()> subject);
+  void check_wait(WorldRank peer, FunctionRef<bool()> ready, FunctionRef<WaitSubject()> subject);
   void note_subject(const std::string& text) noexcept;
   Error late(WorldRank peer, TimePoint started, const WaitSubject& subject) const;
 

@@ -110,7 +110,7 @@ void Domain::wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> 
     TimePoint slice = std::min(steady_clock::now() + kSleepSlice, deadline);
     if (!stalled) slice = std::min(slice, stall);
     if (sleep_once(peer, slice, ready)) return;
-    check_wait(peer, subject);
+    check_wait(peer, ready, subject);
     const TimePoint now = steady_clock::now();
     if (!stalled && now >= stall) {
       note_subject(subject().text);
@@ -126,9 +126,12 @@ void Domain::wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> 
 }
 
 /// Throws if the wait cannot succeed any more.
-void Domain::check_wait(WorldRank peer, FunctionRef<WaitSubject()> subject) {
+void Domain::check_wait(WorldRank peer, FunctionRef<bool()> ready,
+                        FunctionRef<WaitSubject()> subject) {
   if (!poisoned()) {
     if (state_->rank_state(peer) != RankState::left) return;
+    // It may have acted and left since the last look; what it did, it did before it left.
+    if (ready()) return;
     publish(Error(ErrorCode::peer_failed, name_of(peer) + " left", peer));
   }
   const WaitSubject what = subject();
