@@ -205,6 +205,34 @@ TEST(Agreement, RefusalReachesEveryMemberAndTheSessionLivesOn) {
   test::expect_no_errors(results);
 }
 
+// The refused rank takes the call for a small one, which moves with its header; the others had read
+// their peers' memory. Their entries must come free all the same.
+TEST(Agreement, RefusalOfACallOfAnotherSizeFreesTheEntriesOfTheOthers) {
+  const auto results = run(kLayout, [](Session& session, const Slots& slots, WorldRank rank) {
+    const Group tp = session.group(GroupKind::tp);
+    const Buffer good = session.take(slots.first);
+    std::vector<float> input(2), output(3);
+    try {
+      if (rank == WorldRank{1}) {
+        static_cast<void>(tp.all_reduce({input.data(), input.size(), DType::f32},
+                                        {output.data(), output.size(), DType::f32}, ReduceOp::sum));
+      } else {
+        static_cast<void>(tp.all_reduce(good.elements(kElements), ReduceOp::sum));
+      }
+      ADD_FAILURE() << "no refusal on rank " << rank.index();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      EXPECT_EQ(error.rank(), WorldRank{1});
+    }
+    static_cast<void>(session.take(slots.first));
+    const Buffer again = session.take(slots.first);  // the entry of the refused call
+    std::fill_n(again.as<float>(), kElements, 1.0F);
+    static_cast<void>(tp.all_reduce(again.elements(kElements), ReduceOp::sum));
+    EXPECT_EQ(again.as<float>()[kElements - 1], 3);
+  });
+  test::expect_no_errors(results);
+}
+
 TEST(Agreement, StrayOperandIsStagedOnThatRankAlone) {
   const auto results = run(kLayout, [](Session& session, const Slots& slots, WorldRank rank) {
     const Group tp = session.group(GroupKind::tp);

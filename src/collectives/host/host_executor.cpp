@@ -185,7 +185,8 @@ Verdict HostExecutor::run_shared(Channel& channel, const Call& call, PathChoice 
     publish(exchange, operands, choice.path, verdict);
     dispatch(exchange, choice.path);
   }
-  if (choice.path != Path::host_inline) exchange.publish_done();
+  // A refused rank may have taken the call for one that moves inline, while its peers noted uses.
+  if (fault || choice.path != Path::host_inline) exchange.publish_done();
   exchange.rethrow_refusal();
   if (plan_->options().strict) throw_if_strict_miss(exchange);
   book(channel, call, verdict, begin, exchange.wait_ticks());
