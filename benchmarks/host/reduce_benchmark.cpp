@@ -57,7 +57,8 @@ void run(benchmark::State& state, cohort::DType dtype, cohort::ReduceOp op) {
 void register_all() {
   using cohort::DType;
   using cohort::ReduceOp;
-  for (const DType dtype : {DType::f32, DType::bf16, DType::i32, DType::i64}) {
+  for (const DType dtype : cohort::all_dtypes()) {
+    if (!is_reducible(dtype)) continue;
     for (const auto& [op, op_name] :
          {std::pair{ReduceOp::sum, "/sum"}, {ReduceOp::min, "/min"}, {ReduceOp::max, "/max"}}) {
       const std::string name = "reduce/" + std::string(to_string(dtype)) + op_name;

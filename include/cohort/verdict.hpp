@@ -42,8 +42,9 @@ enum class Reason : std::uint8_t {
   group_size_one,       ///< the group has one rank
   disabled,             ///< symmetric memory is switched off in the plan
   operand_not_in_heap,  ///< this rank's operand lies outside the arena and was staged
+  dtype_unsupported,    ///< the operation is not defined for the type: the call is refused
 };
-inline constexpr std::size_t kReasonCount = 4;
+inline constexpr std::size_t kReasonCount = 5;
 
 /// Path and reason, equal on all ranks of the group.
 struct PathChoice {

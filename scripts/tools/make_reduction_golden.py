@@ -5,7 +5,7 @@
     make_reduction_golden.py --check    fails if the file differs from what would be written
 
 Nothing here uses the machine's floating point: numbers are fractions, rounded by the rule in
-`encode`. Sums run in operand order in f32 and are rounded once more only for bf16.
+`encode`. Sums run in operand order in f32 and are rounded once more only for bf16 and f16.
 
 The file, line by line (`#` begins a comment, numbers are hexadecimal bit patterns):
     case <dtype> <operands> <elements>
@@ -21,21 +21,24 @@ from fractions import Fraction
 
 TARGET = pathlib.Path(__file__).resolve().parents[2] / "tests/collectives/golden/reductions.txt"
 OPERANDS_MAX = 8
-RANDOM_COLUMNS = {"f32": 14, "bf16": 18, "i32": 6, "i64": 4}
+DTYPES = ("f32", "bf16", "i32", "i64", "f16", "u8")
+RANDOM_COLUMNS = {"f32": 14, "bf16": 18, "i32": 6, "i64": 4, "f16": 18, "u8": 10}
 
-# Both have the exponents of f32; what differs is the fraction.
-FRACTION_BITS = {"f32": 23, "bf16": 7}
-EXPONENT_MIN = -126
-INTEGER_BITS = {"i32": 32, "i64": 64}
+INTEGER_BITS = {"i32": 32, "i64": 64, "u8": 8}
+SIGNED = {"i32": True, "i64": True, "u8": False}
 
 
 class Format:
-    """A binary format with 8 exponent bits: its patterns and its rounding."""
+    """A binary floating-point format: its patterns and its rounding."""
 
-    def __init__(self, fraction_bits):
+    def __init__(self, exponent_bits, fraction_bits):
+        self.exponent_bits = exponent_bits
         self.fraction_bits = fraction_bits
-        self.sign_bit = 1 << (fraction_bits + 8)
-        self.infinity = 0xFF << fraction_bits
+        self.bits = 1 + exponent_bits + fraction_bits
+        self.bias = (1 << (exponent_bits - 1)) - 1
+        self.exponent_min = 1 - self.bias
+        self.sign_bit = 1 << (self.bits - 1)
+        self.infinity = ((1 << exponent_bits) - 1) << fraction_bits
         self.nan = self.infinity | 1 << (fraction_bits - 1)
 
     def is_nan(self, pattern):
@@ -46,11 +49,12 @@ class Format:
 
     def decode(self, pattern):
         """The value of a finite pattern."""
-        exponent = pattern >> self.fraction_bits & 0xFF
+        exponent = (pattern & (self.sign_bit - 1)) >> self.fraction_bits
         fraction = pattern & ((1 << self.fraction_bits) - 1)
         if exponent > 0:
             fraction |= 1 << self.fraction_bits
-        step = Fraction(2) ** (max(exponent - 127, EXPONENT_MIN) - self.fraction_bits)
+        step = Fraction(2) ** (
+            max(exponent - self.bias, self.exponent_min) - self.fraction_bits)
         return fraction * step * (-1 if pattern & self.sign_bit else 1)
 
     def encode(self, value, negative_zero=False):
@@ -59,7 +63,7 @@ class Format:
             return self.sign_bit if negative_zero else 0
         sign = self.sign_bit if value < 0 else 0
         value = abs(value)
-        exponent = EXPONENT_MIN
+        exponent = self.exponent_min
         while Fraction(2) ** (exponent + 1) <= value:
             exponent += 1
         steps = value / Fraction(2) ** (exponent - self.fraction_bits)
@@ -68,12 +72,12 @@ class Format:
         if beyond > Fraction(1, 2) or (beyond == Fraction(1, 2) and whole % 2 == 1):
             whole += 1
         # A denormal has no leading one, and a carry steps the exponent: both come out by adding.
-        pattern = whole + ((exponent - EXPONENT_MIN) << self.fraction_bits)
+        pattern = whole + ((exponent - self.exponent_min) << self.fraction_bits)
         return sign | min(pattern, self.infinity)
 
 
-F32 = Format(FRACTION_BITS["f32"])
-BF16 = Format(FRACTION_BITS["bf16"])
+F32 = Format(8, 23)
+FORMATS = {"f32": F32, "bf16": Format(8, 7), "f16": Format(5, 10)}
 
 
 def add_f32(left, right):
@@ -94,13 +98,18 @@ def sum_f32(column):
     return total
 
 
-def sum_bf16(column):
-    total = sum_f32([operand << 16 for operand in column])
-    if F32.is_nan(total):
-        return BF16.nan
-    if F32.is_infinite(total):
-        return total >> 16
-    return BF16.encode(F32.decode(total), negative_zero=bool(total & F32.sign_bit))
+def convert(pattern, source, target):
+    """The same number in another format, rounded where it must be."""
+    if source.is_nan(pattern):
+        return target.nan
+    sign = target.sign_bit if pattern & source.sign_bit else 0
+    if source.is_infinite(pattern):
+        return sign | target.infinity
+    return target.encode(source.decode(pattern), negative_zero=bool(sign))
+
+
+def sum_narrow(form, column):
+    return convert(sum_f32([convert(operand, form, F32) for operand in column]), F32, form)
 
 
 def extreme_float(form, column, pick):
@@ -123,10 +132,12 @@ def reduce_column(dtype, op, column):
         bits = INTEGER_BITS[dtype]
         if op == "sum":
             return sum(column) % (1 << bits)
-        return (min if op == "min" else max)(column, key=lambda pattern: signed(pattern, bits))
+        order = (lambda pattern: signed(pattern, bits)) if SIGNED[dtype] else None
+        return (min if op == "min" else max)(column, key=order)
+    form = FORMATS[dtype]
     if op == "sum":
-        return sum_f32(column) if dtype == "f32" else sum_bf16(column)
-    return extreme_float(F32 if dtype == "f32" else BF16, column, min if op == "min" else max)
+        return sum_f32(column) if form is F32 else sum_narrow(form, column)
+    return extreme_float(form, column, min if op == "min" else max)
 
 
 # Columns worth having whatever the random ones are: each is one element's operands.
@@ -187,7 +198,34 @@ BF16_COLUMNS = [
     (0x4B80, 0xCB80, 0x3F80), (0x0001, 0x7F7F, 0xFF7F, 0x0001, 0x8003),
     (0xBF80, 0xBF81, 0xBF7F), (0x3F80, 0x3F81, 0x3F7F), (0x8001, 0x8000, 0x0000, 0x0001),
 ]
-# `max` and `min` are those of the type: these serve i32 and i64.
+F16_COLUMNS = [
+    (0x3C00,), (0x8000,), (0x0001,), (0x83FF,), (0xFC00,), (0x7C01,), (0xFE01,), (0x7FFF,),
+    (0xFFFF,), (0x0400,), (0x7BFF,),
+    (0x8000, 0x8000), (0x8000, 0x0000), (0x0000, 0x8000), (0x3C00, 0xBC00),
+    # Denormals are kept, carried into normals and back; f32 holds all of them as normals.
+    (0x0001, 0x0001), (0x03FF, 0x0001), (0x0400, 0x8001), (0x0003, 0x8005), (0x0401, 0x8400),
+    (0x3C00, 0x0001), (0x0001, 0x8001), (0x83FF, 0x8001), (0x03FF, 0x03FF),
+    # Ties after an even and an odd fraction, of both signs; one f32 bit to either side of a tie.
+    (0x3C00, 0x1000), (0x3C01, 0x1000), (0xBC00, 0x9000), (0xBC01, 0x9000),
+    (0x3C00, 0x1000, 0x0002), (0x3C01, 0x1000, 0x8002), (0x3C00, 0x1000, 0x8002),
+    (0x3C01, 0x1000, 0x0002),
+    # What f32 cannot hold is lost there first: 2^14 + 8 + 2^-24 becomes a tie, and ends at 2^14.
+    (0x7400, 0x4800, 0x0001), (0x7401, 0x4800, 0x8001), (0x7BFF, 0x4C00, 0x8001),
+    # Rounding each partial sum to f16 would lose these.
+    (0x3C00, 0x1000, 0x1000), (0x3C00, 0x0C00, 0x0C00, 0x0C00, 0x0C00),
+    (0x6800, 0x3C00, 0x3C00, 0x3C00, 0x3C00, 0x3C00), (0x3C00, 0x1400, 0x1000, 0x9400),
+    # Overflow: f32 still holds the sum but f16 does not; just missed; undone by a later operand.
+    (0x7BFF, 0x4C00), (0x7BFF, 0x4BFF), (0xFBFF, 0xCC00), (0x7BFF, 0x7BFF),
+    (0x7BFF, 0x7BFF, 0xFBFF), (0x7BFF, 0x4C00, 0xCC00), (0x7BFF, 0x7BFF, 0x7BFF, 0x7BFF),
+    (0x7C00, 0xFC00), (0x7C00, 0x7C00), (0xFC00, 0x7BFF), (0x7C00, 0xFE00), (0x7C01, 0x3C00),
+    (0x3C00, 0xFFFF), (0xFC00, 0x7C00, 0x3C00), (0x7E00, 0xFC01, 0x7FFF),
+    (0xFC00, 0x7DFF, 0x7C00),
+    # Order matters in f32 too.
+    (0x7BFF, 0x0001, 0xFBFF), (0x0001, 0x7BFF, 0xFBFF), (0x7BFF, 0xFBFF, 0x0001),
+    (0x0001, 0x7BFF, 0xFBFF, 0x0001, 0x8003),
+    (0xBC00, 0xBC01, 0xBBFF), (0x3C00, 0x3C01, 0x3BFF), (0x8001, 0x8000, 0x0000, 0x0001),
+]
+# `max` and `min` are those of a signed type of that width: these serve all integers.
 INTEGER_COLUMNS = [
     ("max",), ("min",), ("-1",), ("max", "1"), ("min", "-1"), ("min", "min"), ("max", "max"),
     ("-1", "1"), ("max", "min"), ("0", "-1"), ("max", "1", "-1"), ("min", "max", "1", "max"),
@@ -204,19 +242,19 @@ def fixed_columns(dtype):
     if dtype in INTEGER_BITS:
         bits = INTEGER_BITS[dtype]
         return [tuple(integer_pattern(word, bits) for word in column) for column in INTEGER_COLUMNS]
-    return F32_COLUMNS if dtype == "f32" else BF16_COLUMNS
+    return {"f32": F32_COLUMNS, "bf16": BF16_COLUMNS, "f16": F16_COLUMNS}[dtype]
 
 
 def random_pattern(dtype, source):
     if dtype in INTEGER_BITS:
         return source.getrandbits(INTEGER_BITS[dtype])
-    form = F32 if dtype == "f32" else BF16
+    form = FORMATS[dtype]
     kind = source.randrange(16)
     if kind == 0:
-        return source.getrandbits(form.fraction_bits + 9)
+        return source.getrandbits(form.bits)
     # Exponents lie close enough together that every sum has something to round, or all at the
     # bottom, where denormals meet the smallest normals.
-    exponent = source.randrange(3) if kind < 4 else 127 + source.randrange(-6, 7)
+    exponent = source.randrange(3) if kind < 4 else form.bias + source.randrange(-6, 7)
     sign = form.sign_bit if source.randrange(2) else 0
     return sign | exponent << form.fraction_bits | source.getrandbits(form.fraction_bits)
 
@@ -236,8 +274,8 @@ def make_columns(dtype, operand_count):
 
 def make_text():
     lines = ["# Made by scripts/tools/make_reduction_golden.py, which says how to read it."]
-    for dtype in ("f32", "bf16", "i32", "i64"):
-        digits = (INTEGER_BITS.get(dtype) or FRACTION_BITS[dtype] + 9) // 4
+    for dtype in DTYPES:
+        digits = (INTEGER_BITS.get(dtype) or FORMATS[dtype].bits) // 4
         for operand_count in range(1, OPERANDS_MAX + 1):
             columns = make_columns(dtype, operand_count)
             lines.append(f"case {dtype} {operand_count} {len(columns)}")

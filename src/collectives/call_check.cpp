@@ -162,6 +162,11 @@ std::optional<std::string> find_fault(const Call& call, std::uint32_t size, std:
     return "input is " + std::string(to_string(call.input.dtype)) + ", output is " +
            std::string(to_string(call.output.dtype));
   }
+  if (is_reduction(call.op) && !is_reducible(call.input.dtype)) {
+    return "dtype_unsupported: there is no reduction of " +
+           std::string(to_string(call.input.dtype)) + "; " +
+           std::string(explain(Reason::dtype_unsupported));
+  }
   if (call.input.data == nullptr && call.input.elements != 0) return "input is null";
   if (call.output.data == nullptr && call.output.elements != 0) return "output is null";
   if (auto fault = find_size_fault(call, size, self)) return fault;

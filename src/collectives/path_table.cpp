@@ -1,5 +1,6 @@
 #include "collectives/path_table.hpp"
 
+#include "collectives/call.hpp"
 #include "heap/arena_layout.hpp"
 
 namespace cohort::collectives {
@@ -13,12 +14,24 @@ std::size_t inline_bytes_max(Op op) noexcept {
   }
 }
 
-PathChoice choose_path(const PathInputs& inputs) noexcept {
+namespace {
+
+PathChoice choose_supported(const PathInputs& inputs) noexcept {
   if (inputs.group_size == 1) return {Path::local, Reason::group_size_one};
   if (inputs.symmetry == Symmetry::off) return {Path::host_staged, Reason::disabled};
   static_assert(heap::kInlineBytesMax >= 8 * 1024);
   if (inputs.bytes <= inline_bytes_max(inputs.op)) return {Path::host_inline, Reason::ok};
   return {Path::host_direct, Reason::ok};
+}
+
+}  // namespace
+
+PathChoice choose_path(const PathInputs& inputs) noexcept {
+  PathChoice choice = choose_supported(inputs);
+  if (is_reduction(inputs.op) && !is_reducible(inputs.dtype)) {
+    choice.reason = Reason::dtype_unsupported;
+  }
+  return choice;
 }
 
 }  // namespace cohort::collectives

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <cohort/dtype.hpp>
 #include <cohort/plan.hpp>
 #include <cohort/verdict.hpp>
 
@@ -15,11 +16,13 @@ struct PathInputs {
   Symmetry symmetry = Symmetry::on;
   Op op = Op::barrier;
   std::size_t bytes = 0;  ///< `agreed_bytes` of the call
+  DType dtype = DType::f32;
 };
 
 /// Largest agreed bytes that travel with the header, by operation.
 std::size_t inline_bytes_max(Op op) noexcept;
 
+/// Reason `dtype_unsupported`: the call will be refused on every member.
 PathChoice choose_path(const PathInputs& inputs) noexcept;
 
 }  // namespace cohort::collectives

@@ -44,6 +44,7 @@ std::string_view to_string(Reason reason) noexcept {
     case Reason::group_size_one: return "group_size_one";
     case Reason::disabled: return "disabled";
     case Reason::operand_not_in_heap: return "operand_not_in_heap";
+    case Reason::dtype_unsupported: return "dtype_unsupported";
   }
   return "unknown";
 }
@@ -58,6 +59,8 @@ std::string_view explain(Reason reason) noexcept {
     case Reason::operand_not_in_heap:
       return "the operand lies outside the arena and was copied into staging first; take it from a "
              "planned slot";
+    case Reason::dtype_unsupported:
+      return "elements of this type are moved but never reduced; convert them first";
   }
   return "unknown";
 }

@@ -98,6 +98,23 @@ TEST(CallCheck, CountsBeyondAllMemoryAreRefused) {
   }
 }
 
+TEST(CallCheck, RefusesReductionsOfTypesThatHaveNone) {
+  for (const Op op : {Op::all_reduce, Op::reduce_scatter, Op::reduce_scatterv, Op::all_gather,
+                      Op::all_gatherv, Op::broadcast, Op::all_to_all}) {
+    for (const DType dtype : all_dtypes()) {
+      Scene scene(op, 0, 0);
+      scene.counts = {0, 0, 0};
+      scene.call.input.dtype = scene.call.output.dtype = dtype;
+      const std::string wanted =
+          is_reduction(op) && dtype == DType::f8e4m3
+              ? "dtype_unsupported: there is no reduction of f8e4m3; elements of this type are "
+                "moved but never reduced; convert them first"
+              : "none";
+      EXPECT_EQ(scene.fault(), wanted) << to_string(op) << ", " << to_string(dtype);
+    }
+  }
+}
+
 TEST(CallCheck, NamesOtherFaults) {
   Scene types(Op::all_reduce, 5, 5);
   types.call.output.dtype = DType::i32;

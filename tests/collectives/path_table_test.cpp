@@ -41,5 +41,21 @@ TEST(PathTable, SmallOperandsRideWithTheHeader) {
   }
 }
 
+TEST(PathTable, SaysWhichTypesHaveNoReduction) {
+  for (const Op op : kOps) {
+    for (const DType dtype : all_dtypes()) {
+      const bool reduction =
+          op == Op::all_reduce || op == Op::reduce_scatter || op == Op::reduce_scatterv;
+      const bool refused = reduction && dtype == DType::f8e4m3;
+      for (const std::uint32_t size : {1U, 4U}) {
+        for (const Symmetry symmetry : {Symmetry::on, Symmetry::off}) {
+          const Reason reason = choose_path({size, symmetry, op, 64, dtype}).reason;
+          EXPECT_EQ(reason == Reason::dtype_unsupported, refused);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace cohort::collectives

@@ -38,7 +38,8 @@ using test::golden_reductions;
 using test::GoldenReduction;
 using test::reference_reduce;
 
-constexpr std::array kDTypes{DType::f32, DType::bf16, DType::i32, DType::i64};
+constexpr std::array kDTypes{DType::f32, DType::bf16, DType::i32,
+                             DType::i64, DType::f16,  DType::u8};
 constexpr std::array kOps{ReduceOp::sum, ReduceOp::min, ReduceOp::max};
 
 std::string describe(DType dtype, ReduceOp op) {
@@ -114,6 +115,13 @@ class Reduce : public ::testing::TestWithParam<std::int64_t> {
         if (round_number) bits &= 0x80000000;
         bits |= exponent;
         pattern = dtype == DType::f32 ? bits : bits >> 16;
+      } else if (dtype == DType::f16) {
+        static constexpr std::array<std::uint32_t, 8> kExponents{0x0000, 0x0000, 0x0400, 0x3800,
+                                                                 0x3c00, 0x4000, 0x7800, 0x7c00};
+        const auto drawn = static_cast<std::uint32_t>(random_());
+        const std::uint32_t exponent = kExponents[drawn % 64 == 0 ? 7 : drawn % 7];
+        const bool round_number = (drawn >> 8) % 4 == 0 || (exponent == 0x7c00 && drawn >> 31);
+        pattern = (pattern & (round_number ? 0x8000U : 0x83ffU)) | exponent;
       }
       std::memcpy(&operand[at], &pattern, element_bytes);
     }
@@ -272,6 +280,65 @@ TEST_P(Reduce, AgreesWithThePlainReferenceOnRandomOperands) {
         }
       }
     }
+  }
+}
+
+// Every f16 goes through the kernel's own conversions and back; the second operand, where there is
+// one, adds nothing.
+TEST_P(Reduce, EveryF16SurvivesExceptNanPayloads) {
+  constexpr std::size_t kPatterns = 65536;
+  Bytes all(kPatterns * 2);
+  Bytes expected(kPatterns * 2);
+  for (std::size_t i = 0; i < kPatterns; ++i) {
+    const auto bits = static_cast<std::uint16_t>(i);
+    const bool is_nan = (bits & 0x7fffU) > 0x7c00U;
+    const std::uint16_t wanted = is_nan ? std::uint16_t{0x7e00} : bits;
+    std::memcpy(&all[2 * i], &bits, 2);
+    std::memcpy(&expected[2 * i], &wanted, 2);
+  }
+  for (const ReduceOp op : kOps) {
+    expect_same(reduced({all}, DType::f16, op), expected, DType::f16, describe(DType::f16, op));
+    if (op == ReduceOp::sum) continue;
+    expect_same(reduced({all, all}, DType::f16, op), expected, DType::f16, "twice");
+  }
+  Bytes minus_zeros(kPatterns * 2);
+  for (std::size_t i = 0; i < kPatterns; ++i) minus_zeros[2 * i + 1] = std::byte{0x80};
+  expect_same(reduced({all, minus_zeros}, DType::f16, ReduceOp::sum), expected, DType::f16,
+              "plus -0");
+}
+
+// Sums of two f16 reach every rounding there is: each pattern meets partners near and far.
+TEST_P(Reduce, EveryF16PlusAnotherIsRoundedAsTheReferenceSays) {
+  constexpr std::size_t kPatterns = 65536;
+  Bytes all(kPatterns * 2);
+  for (std::size_t i = 0; i < kPatterns; ++i) {
+    const auto bits = static_cast<std::uint16_t>(i);
+    std::memcpy(&all[2 * i], &bits, 2);
+  }
+  static constexpr std::array<std::uint16_t, 14> kPartners{0x0001, 0x8001, 0x03ff, 0x0400, 0x1000,
+                                                           0x9000, 0x3c00, 0xbc00, 0x4c00, 0x7bff,
+                                                           0xfbff, 0x7c00, 0xfc00, 0x7e01};
+  for (const std::uint16_t partner : kPartners) {
+    Bytes others(kPatterns * 2);
+    for (std::size_t i = 0; i < kPatterns; ++i) std::memcpy(&others[2 * i], &partner, 2);
+    for (const ReduceOp op : kOps) {
+      const std::vector<Bytes> operands{all, others};
+      ASSERT_NO_FATAL_FAILURE(expect_same(reduced(operands, DType::f16, op),
+                                          reference_reduce(operands, DType::f16, op), DType::f16,
+                                          describe(DType::f16, op)));
+    }
+  }
+}
+
+TEST_P(Reduce, EveryPairOfBytesIsReducedAsTheReferenceSays) {
+  std::vector<Bytes> operands(2, Bytes(65536));
+  for (std::size_t i = 0; i < 65536; ++i) {
+    operands[0][i] = static_cast<std::byte>(i & 0xffU);
+    operands[1][i] = static_cast<std::byte>(i >> 8U);
+  }
+  for (const ReduceOp op : kOps) {
+    expect_same(reduced(operands, DType::u8, op), reference_reduce(operands, DType::u8, op),
+                DType::u8, describe(DType::u8, op));
   }
 }
 

@@ -295,6 +295,31 @@ TEST(Agreement, OperandTooLargeToStageIsRefusedByAll) {
   test::expect_no_errors(results);
 }
 
+TEST(Agreement, AReductionOfBytesIsRefusedByAllEvenWhereOneRankAloneAsksForIt) {
+  const auto body = [](Session& session, const Slots& slots, WorldRank rank) {
+    const Group tp = session.group(GroupKind::tp);
+    EXPECT_EQ(session.explain(GroupKind::tp, Op::all_reduce, DType::f8e4m3, 64).reason,
+              Reason::dtype_unsupported);
+    EXPECT_EQ(session.explain(GroupKind::tp, Op::all_gather, DType::f8e4m3, 64).reason, Reason::ok);
+    for (const bool all : {true, false}) {
+      Tensor operand = session.take(slots.first).elements(16);
+      if (all || rank == WorldRank{2}) operand = {operand.data, 64, DType::f8e4m3};
+      try {
+        static_cast<void>(tp.all_reduce(operand, ReduceOp::sum));
+        ADD_FAILURE() << "no refusal on rank " << rank.index();
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::usage);
+        const std::string text = error.what();
+        EXPECT_NE(text.find("dtype_unsupported"), std::string::npos) << text;
+        EXPECT_NE(text.find("no reduction of f8e4m3"), std::string::npos) << text;
+      }
+      static_cast<void>(tp.barrier());
+    }
+  };
+  test::expect_no_errors(run(kLayout, body));
+  test::expect_no_errors(run(kLayout, body, {.strict = true}));
+}
+
 TEST(Agreement, DifferentPlansAreNamedByTheirFirstDifferingEntry) {
   const auto results = test::run_ranks(RankMode::threads, 3, [](World& world) {
     Plan plan(kLayout);

@@ -79,7 +79,7 @@ class Checker {
 void check_world(std::uint32_t ranks, Symmetry symmetry, const std::set<Path>& wanted_paths) {
   const auto results = test::run_ranks(test::RankMode::threads, ranks, [&](World& world) {
     Plan plan(Layout{{.tp = ranks}}, {.symmetry = symmetry});
-    for (const DType dtype : {DType::f32, DType::bf16, DType::i32, DType::i64}) {
+    for (const DType dtype : all_dtypes()) {
       static_cast<void>(plan.slot(std::string(to_string(dtype)), {.groups = {GroupKind::tp},
                                                                   .dtype = dtype,
                                                                   .rows_max = kBytesMax,

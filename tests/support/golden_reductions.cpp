@@ -73,7 +73,7 @@ class Reader {
   }
 
   DType dtype(const std::string& text) const {
-    for (const DType candidate : {DType::f32, DType::bf16, DType::i32, DType::i64}) {
+    for (const DType candidate : all_dtypes()) {
       if (to_string(candidate) == text) return candidate;
     }
     fail(text + " is no type");

@@ -8,20 +8,35 @@
 #include <type_traits>
 
 #include "base/bf16.hpp"
+#include "base/f16.hpp"
 
 namespace cohort::test {
 namespace {
 
-// bf16 operands are widened, so that only one kind of float is left to reduce.
-template <typename Stored>
+// What a type's elements are stored as and reduced as. Narrow floats are widened, so that only one
+// kind of float is left to reduce.
+template <typename Number>
+struct Plain {
+  using Stored = Number;
+  static Number read(Number stored) { return stored; }
+  static Number write(Number value) { return value; }
+};
+struct Bf16 {
+  using Stored = std::uint16_t;
+  static float read(Stored stored) { return f32_from_bf16(stored); }
+  static Stored write(float value) { return bf16_from_f32(value); }
+};
+struct F16 {
+  using Stored = std::uint16_t;
+  static float read(Stored stored) { return f32_from_f16(stored); }
+  static Stored write(float value) { return f16_from_f32(value); }
+};
+
+template <typename Format>
 auto read_element(const std::byte* from) {
-  Stored stored;
+  typename Format::Stored stored;
   std::memcpy(&stored, from, sizeof stored);
-  if constexpr (std::is_same_v<Stored, std::uint16_t>) {
-    return f32_from_bf16(stored);
-  } else {
-    return stored;
-  }
+  return Format::read(stored);
 }
 
 float combine(float left, float right, ReduceOp op) {
@@ -40,28 +55,24 @@ Integer combine(Integer left, Integer right, ReduceOp op) {
   return (left < right) == (op == ReduceOp::min) ? left : right;
 }
 
-template <typename Stored, typename Value>
+template <typename Format, typename Value>
 void write_element(Value value, std::byte* to) {
   if constexpr (std::is_floating_point_v<Value>) {
     if (std::isnan(value)) value = std::bit_cast<float>(kCanonicalNanF32);
   }
-  if constexpr (std::is_same_v<Stored, std::uint16_t>) {
-    const std::uint16_t narrow = bf16_from_f32(value);
-    std::memcpy(to, &narrow, sizeof narrow);
-  } else {
-    std::memcpy(to, &value, sizeof value);
-  }
+  const typename Format::Stored stored = Format::write(value);
+  std::memcpy(to, &stored, sizeof stored);
 }
 
-template <typename Stored>
+template <typename Format>
 std::vector<std::byte> reduce(std::span<const std::vector<std::byte>> operands, ReduceOp op) {
   std::vector<std::byte> result(operands.front().size());
-  for (std::size_t at = 0; at < result.size(); at += sizeof(Stored)) {
-    auto value = read_element<Stored>(&operands.front()[at]);
+  for (std::size_t at = 0; at < result.size(); at += sizeof(typename Format::Stored)) {
+    auto value = read_element<Format>(&operands.front()[at]);
     for (const std::vector<std::byte>& operand : operands.subspan(1)) {
-      value = combine(value, read_element<Stored>(&operand[at]), op);
+      value = combine(value, read_element<Format>(&operand[at]), op);
     }
-    write_element<Stored>(value, &result[at]);
+    write_element<Format>(value, &result[at]);
   }
   return result;
 }
@@ -71,10 +82,13 @@ std::vector<std::byte> reduce(std::span<const std::vector<std::byte>> operands, 
 std::vector<std::byte> reference_reduce(std::span<const std::vector<std::byte>> operands,
                                         DType dtype, ReduceOp op) {
   switch (dtype) {
-    case DType::f32: return reduce<float>(operands, op);
-    case DType::bf16: return reduce<std::uint16_t>(operands, op);
-    case DType::i32: return reduce<std::int32_t>(operands, op);
-    case DType::i64: return reduce<std::int64_t>(operands, op);
+    case DType::f32: return reduce<Plain<float>>(operands, op);
+    case DType::bf16: return reduce<Bf16>(operands, op);
+    case DType::i32: return reduce<Plain<std::int32_t>>(operands, op);
+    case DType::i64: return reduce<Plain<std::int64_t>>(operands, op);
+    case DType::f16: return reduce<F16>(operands, op);
+    case DType::u8: return reduce<Plain<std::uint8_t>>(operands, op);
+    case DType::f8e4m3: break;  // moved, never reduced
   }
   return {};
 }

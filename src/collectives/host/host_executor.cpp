@@ -94,10 +94,12 @@ Channel& HostExecutor::channel_of(GroupKind kind, Lane lane) {
 
 Verdict HostExecutor::run(GroupKind kind, const Call& call) {
   Channel& channel = channel_of(kind, call.lane);
-  const PathChoice choice = collectives::choose_path(
-      {channel.size(), plan_->options().symmetry, call.op, collectives::agreed_bytes(call)});
+  const PathChoice choice =
+      collectives::choose_path({channel.size(), plan_->options().symmetry, call.op,
+                                collectives::agreed_bytes(call), call.dtype});
   if (choice.path == Path::local) return run_local(channel, call);
-  if (plan_->options().strict && choice.reason != Reason::ok) {
+  const bool refused = choice.reason == Reason::dtype_unsupported;  // below, on every member
+  if (plan_->options().strict && choice.reason != Reason::ok && !refused) {
     throw Error(ErrorCode::strict_miss,
                 "strict: " + std::string(to_string(call.op)) + " on " +
                     collectives::describe(kind, channel.ranks()) + " would take path " +

@@ -4,7 +4,7 @@
 // All instruction sets give the same bits because every lane does the same thing: one chain of f32
 // additions in input order, no products that could be fused, integer arithmetic for everything
 // else, and remainders that run the same kernel on narrower vectors. Native bf16 conversions are
-// not used: x86's flush denormals.
+// not used: x86's flush denormals. Those of f16 do not, so they serve where there are any.
 
 #include "collectives/host/reduce.hpp"
 
@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "base/bf16.hpp"
+#include "base/f16.hpp"
 
 #if defined(__FAST_MATH__)
 #error "reductions promise exact bits: build without -ffast-math"
@@ -138,6 +139,158 @@ struct SumBf16 {
   }
 };
 
+#undef COHORT_NATIVE_F16
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && !defined(HWY_DISABLE_F16C)
+#define COHORT_NATIVE_F16 1
+#else
+#define COHORT_NATIVE_F16 0
+#endif
+
+#if COHORT_NATIVE_F16
+// The lower and the upper half of a vector are converted on their own. F16C keeps denormals in
+// whatever mode the processor is, and rounds to nearest, ties to even.
+struct SumF16 {
+  using Lane = std::uint16_t;
+
+  template <class V>
+  struct Halves {
+    V lower;
+    V upper;
+  };
+  template <class D>
+  using Floats = hn::Repartition<float, D>;  // one whole float for a single lane
+  template <class D>
+  using Half = hn::Rebind<hwy::float16_t, Floats<D>>;
+
+  template <class D>
+  static HWY_INLINE auto load(D, const std::byte* from) {
+    const Floats<D> floats;
+    const Half<D> half;
+    const hn::RebindToUnsigned<Half<D>> bits;
+    const auto widened = [&](const std::byte* at) HWY_ATTR {
+      return hn::PromoteTo(floats, hn::BitCast(half, HWY_NAMESPACE::load(bits, at)));
+    };
+    using Result = Halves<hn::Vec<Floats<D>>>;
+    if constexpr (hn::MaxLanes(D()) == 1) {
+      return Result{widened(from), hn::Zero(floats)};
+    } else {
+      return Result{widened(from), widened(from + sizeof(Lane) * hn::MaxLanes(half))};
+    }
+  }
+  template <class V>
+  static HWY_INLINE Halves<V> combine(Halves<V> left, Halves<V> right) {
+    return {hn::Add(left.lower, right.lower), hn::Add(left.upper, right.upper)};
+  }
+  template <class D, class V>
+  static HWY_INLINE void finish(D, Halves<V> sum, std::byte* to) {
+    const hn::RebindToUnsigned<Half<D>> bits;
+    store(bits, rounded(D(), sum.lower), to);
+    if constexpr (hn::MaxLanes(D()) > 1) {
+      store(bits, rounded(D(), sum.upper), to + sizeof(Lane) * hn::MaxLanes(bits));
+    }
+  }
+
+  template <class D, class V>
+  static HWY_INLINE auto rounded(D, V value) {
+    const Floats<D> floats;
+    const Half<D> half;
+    const hn::RebindToUnsigned<Floats<D>> words;
+    const auto nan = hn::BitCast(floats, hn::Set(words, kCanonicalNanF32));
+    const auto canonical = hn::IfThenElse(hn::IsNaN(value), nan, value);
+    const hn::RebindToUnsigned<Half<D>> bits;
+    return hn::BitCast(bits, hn::DemoteTo(half, canonical));
+  }
+};
+#else
+// Neighbours share a 32-bit word as in bf16; integers do what the processor cannot.
+struct SumF16 {
+  using Lane = std::uint16_t;
+  template <class V>
+  using Halves = SumBf16::Halves<V>;
+  template <class D>
+  using Words = SumBf16::Words<D>;
+
+  template <class D>
+  static HWY_INLINE auto load(D, const std::byte* from) {
+    const Words<D> words;
+    using Result = Halves<hn::Vec<hn::RebindToFloat<Words<D>>>>;
+    if constexpr (hn::MaxLanes(D()) == 1) {
+      std::uint16_t lane;
+      std::memcpy(&lane, from, sizeof lane);
+      const auto word = hn::Set(words, static_cast<std::uint32_t>(lane));
+      return Result{widened(words, word), hn::Zero(hn::RebindToFloat<Words<D>>())};
+    } else {
+      const auto word = HWY_NAMESPACE::load(words, from);
+      return Result{widened(words, hn::And(word, hn::Set(words, 0xffff))),
+                    widened(words, hn::ShiftRight<16>(word))};
+    }
+  }
+  template <class V>
+  static HWY_INLINE Halves<V> combine(Halves<V> left, Halves<V> right) {
+    return SumBf16::combine(left, right);
+  }
+  template <class D, class V>
+  static HWY_INLINE void finish(D, Halves<V> sum, std::byte* to) {
+    const Words<D> words;
+    const auto even = rounded(words, sum.even);
+    if constexpr (hn::MaxLanes(D()) == 1) {
+      const auto lane = static_cast<std::uint16_t>(hn::GetLane(even));
+      std::memcpy(to, &lane, sizeof lane);
+    } else {
+      store(words, hn::Or(even, hn::ShiftLeft<16>(rounded(words, sum.odd))), to);
+    }
+  }
+
+  // Of the low 16 bits of each word. A denormal's steps are counted above 2^-14, which is then
+  // taken away again: exact, and no f32 denormal is met.
+  template <class D>
+  static HWY_INLINE hn::Vec<hn::RebindToFloat<D>> widened(D words, hn::Vec<D> half) {
+    const hn::RebindToFloat<D> floats;
+    const hn::RebindToSigned<D> order;  // below 2^31, so signed comparisons serve
+    const auto smallest_normal = hn::Set(words, 113U << 23U);
+    const auto magnitude = hn::And(half, hn::Set(words, 0x7fff));
+    const auto sign = hn::ShiftLeft<16>(hn::And(half, hn::Set(words, 0x8000)));
+    const auto shifted = hn::ShiftLeft<13>(magnitude);
+    const auto normal = hn::Add(shifted, hn::Set(words, 112U << 23U));
+    const auto special = hn::Or(shifted, hn::Set(words, 0x7f800000));
+    const auto denormal =
+        hn::BitCast(words, hn::Sub(hn::BitCast(floats, hn::Add(shifted, smallest_normal)),
+                                   hn::BitCast(floats, smallest_normal)));
+    const auto is_special =
+        hn::RebindMask(words, hn::Gt(hn::BitCast(order, magnitude), hn::Set(order, 0x7bff)));
+    const auto is_normal =
+        hn::RebindMask(words, hn::Gt(hn::BitCast(order, magnitude), hn::Set(order, 0x03ff)));
+    const auto finite = hn::IfThenElse(is_normal, normal, denormal);
+    return hn::BitCast(floats, hn::Or(sign, hn::IfThenElse(is_special, special, finite)));
+  }
+
+  // The low half of each word is the nearest f16 (as in f16_from_f32), the high half is empty.
+  // Adding 1/2, whose last bit is worth 2^-24, rounds what becomes a denormal.
+  template <class D, class V>
+  static HWY_INLINE hn::Vec<D> rounded(D words, V value) {
+    const hn::RebindToFloat<D> floats;
+    const hn::RebindToSigned<D> order;
+    const auto bits = hn::BitCast(words, value);
+    const auto magnitude = hn::And(bits, hn::Set(words, 0x7fffffff));
+    const auto sign = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 0x8000));
+    const auto last_kept_bit = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(words, 1));
+    const auto rounding = hn::Add(last_kept_bit, hn::Set(words, 0xfff - (112U << 23U)));
+    const auto normal = hn::ShiftRight<13>(hn::Add(magnitude, rounding));
+    const auto half = hn::Set(floats, 0.5F);
+    const auto denormal = hn::Sub(hn::BitCast(words, hn::Add(hn::BitCast(floats, magnitude), half)),
+                                  hn::BitCast(words, half));
+    const auto is_normal =
+        hn::RebindMask(words, hn::Gt(hn::BitCast(order, magnitude), hn::Set(order, 0x387fffff)));
+    const auto is_infinite =
+        hn::RebindMask(words, hn::Gt(hn::BitCast(order, magnitude), hn::Set(order, 0x477fefff)));
+    const auto is_nan = hn::RebindMask(words, hn::IsNaN(value));
+    const auto finite = hn::IfThenElse(is_normal, normal, denormal);
+    const auto number = hn::Or(sign, hn::IfThenElse(is_infinite, hn::Set(words, 0x7c00), finite));
+    return hn::IfThenElse(is_nan, hn::Set(words, kCanonicalNanF16), number);
+  }
+};
+#endif
+
 template <class Unsigned>
 struct SumInteger {
   using Lane = Unsigned;
@@ -156,9 +309,9 @@ struct SumInteger {
   }
 };
 
-template <ReduceOp kOp, class Signed>
+template <ReduceOp kOp, class Integer>
 struct ExtremeInteger {
-  using Lane = Signed;
+  using Lane = Integer;
 
   template <class D>
   static HWY_INLINE hn::Vec<D> load(D d, const std::byte* from) {
@@ -289,11 +442,15 @@ void reduce_extreme(const Operands& operands, DType dtype) {
   using std::int32_t;
   using F32 = ExtremeFloat<kOp, int32_t, 0x7f800000, int32_t{kCanonicalNanF32}>;
   using Bf16 = ExtremeFloat<kOp, int16_t, 0x7f80, int16_t{kCanonicalNanBf16}>;
+  using F16 = ExtremeFloat<kOp, int16_t, 0x7c00, int16_t{kCanonicalNanF16}>;
   switch (dtype) {
     case DType::f32: return reduce_with<F32>(operands);
     case DType::bf16: return reduce_with<Bf16>(operands);
+    case DType::f16: return reduce_with<F16>(operands);
     case DType::i32: return reduce_with<ExtremeInteger<kOp, int32_t>>(operands);
     case DType::i64: return reduce_with<ExtremeInteger<kOp, std::int64_t>>(operands);
+    case DType::u8: return reduce_with<ExtremeInteger<kOp, std::uint8_t>>(operands);
+    case DType::f8e4m3: return;  // excluded by the function's requirements
   }
 }
 
@@ -301,8 +458,11 @@ void reduce_sum(const Operands& operands, DType dtype) {
   switch (dtype) {
     case DType::f32: return reduce_with<SumF32>(operands);
     case DType::bf16: return reduce_with<SumBf16>(operands);
+    case DType::f16: return reduce_with<SumF16>(operands);
     case DType::i32: return reduce_with<SumInteger<std::uint32_t>>(operands);
     case DType::i64: return reduce_with<SumInteger<std::uint64_t>>(operands);
+    case DType::u8: return reduce_with<SumInteger<std::uint8_t>>(operands);
+    case DType::f8e4m3: return;  // excluded by the function's requirements
   }
 }
 

@@ -11,10 +11,11 @@ namespace cohort::host {
 
 /// Writes out[i] = inputs[0][i] op inputs[1][i] op ..., combined in this order. Local.
 /// The bits depend on the inputs alone: not on the instruction set, the count, the position of an
-/// element, alignment or the caller's floating-point mode. Sums of f32 and bf16 run in f32 and are
-/// rounded once, ties to even; denormals are kept; NaN results are canonical, also from one input;
-/// min and max propagate NaN and order -0 before +0; integers wrap.
-/// Requires: at least one input; `out` is one of the inputs or overlaps none. Any alignment.
+/// element, alignment or the caller's floating-point mode. Sums of f32, bf16 and f16 run in f32 and
+/// are rounded once, ties to even; denormals are kept; NaN results are canonical, also from one
+/// input; min and max propagate NaN and order -0 before +0; integers wrap.
+/// Requires: a reducible type and at least one input; `out` is one of the inputs or overlaps none.
+/// Any alignment.
 /// Cost: reads each input once and writes `out` once.
 void reduce(std::span<const std::byte* const> inputs, std::byte* out, std::size_t elements,
             DType dtype, ReduceOp op) noexcept;
