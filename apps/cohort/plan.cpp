@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <memory>
+#include <optional>
 #include <ostream>
 
 #include <CLI/CLI.hpp>
@@ -37,6 +38,8 @@ std::string_view to_string(FootprintRow::Kind kind) {
     case FootprintRow::Kind::sync: return "sync";
     case FootprintRow::Kind::scratch: return "scratch";
     case FootprintRow::Kind::staging: return "staging";
+    case FootprintRow::Kind::padding: return "padding";
+    case FootprintRow::Kind::retired: return "retired";
     case FootprintRow::Kind::control: return "control";
   }
   return "";
@@ -48,6 +51,11 @@ Json names_of(const std::vector<GroupKind>& groups) {
   return names;
 }
 
+/// null for what ranks of all stages hold.
+Json stage_of(const std::optional<std::uint32_t>& stage) {
+  return stage ? Json(*stage) : Json(nullptr);
+}
+
 Json describe_slots(const Plan& plan) {
   Json slots = Json::array();
   for (const PlannedSlot& slot : plan.slots()) {
@@ -57,6 +65,8 @@ Json describe_slots(const Plan& plan) {
                      {"rows_max", slot.spec.rows_max},
                      {"row_elements", slot.spec.row_elements},
                      {"depth", slot.spec.depth},
+                     {"leases", slot.spec.leases},
+                     {"stage", stage_of(slot.spec.stage)},
                      {"offset", slot.offset},
                      {"entry_bytes", slot.entry_bytes}});
   }
@@ -70,7 +80,8 @@ Json describe_footprint(const Footprint& planned, std::uint32_t rank_count) {
                     {"name", row.name},
                     {"groups", names_of(row.groups)},
                     {"offset", row.offset},
-                    {"bytes", row.bytes}});
+                    {"bytes", row.bytes},
+                    {"stage", stage_of(row.stage)}});
   }
   Json by_rank = Json::array();
   for (std::uint32_t rank = 0; rank < rank_count; ++rank) {
@@ -78,6 +89,8 @@ Json describe_footprint(const Footprint& planned, std::uint32_t rank_count) {
   }
   return {{"rows", rows},
           {"arena_bytes", planned.arena_bytes},
+          {"virtual_bytes", planned.virtual_bytes},
+          {"peak_bytes", planned.peak_bytes},
           {"control_bytes", planned.control_bytes},
           {"granule_bytes", planned.granule_bytes},
           {"planned_bytes", by_rank}};

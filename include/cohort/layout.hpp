@@ -81,6 +81,12 @@ class COHORT_EXPORT Layout {
   std::uint32_t attn_cp_rank(WorldRank rank) const noexcept;
   std::uint32_t attn_dp_rank(WorldRank rank) const noexcept;
 
+  /// The pipeline stage that `rank` belongs to, 0 to pp - 1.
+  std::uint32_t pipeline_stage(WorldRank rank) const noexcept { return rank.index() / sizes_.tp; }
+
+  /// Whether any group of `kind` holds ranks of two pipeline stages.
+  bool crosses_stages(GroupKind kind) const noexcept;
+
   /// Every group of a kind, each an ordered list of world ranks; the groups of a kind are ordered
   /// by their first rank and, but for `leaders`, cover each rank exactly once.
   std::span<const std::vector<WorldRank>> groups(GroupKind kind) const noexcept;

@@ -26,6 +26,13 @@ struct SlotSpec {
   std::size_t rows_max = 0;
   std::size_t row_elements = 0;
   std::uint32_t depth = 1;
+  /// The one pipeline stage whose ranks hold it; without one, all ranks do. A slot of a stage may
+  /// name only groups that lie within a stage.
+  std::optional<std::uint32_t> stage = std::nullopt;
+  /// Entries on top of `depth` that `Session::lease` hands out; `take` never yields them.
+  std::uint32_t leases = 0;
+
+  friend bool operator==(const SlotSpec&, const SlotSpec&) = default;
 };
 
 /// A slot with its name and place. Offsets are from the start of every rank's arena.
@@ -35,25 +42,39 @@ struct PlannedSlot {
   std::size_t entry_bytes = 0;   ///< one entry, rounded up to the alignment
   std::size_t offset = 0;        ///< of entry 0; entry i lies at offset + i * entry_bytes
   std::uint32_t group_mask = 0;  ///< bit `GroupKind` is set for each group in `spec.groups`
+
+  /// Entries of the ring, then those for leases.
+  std::uint32_t entries() const noexcept { return spec.depth + spec.leases; }
+  std::size_t bytes() const noexcept { return entry_bytes * entries(); }
+  /// Whether ranks of this pipeline stage hold it.
+  bool exists_in(std::uint32_t stage) const noexcept { return !spec.stage || *spec.stage == stage; }
 };
 
 struct PlanOptions {
   Symmetry symmetry = Symmetry::on;
   bool strict = false;      ///< any path but the promised one is an error on all ranks
   std::uint32_t lanes = 1;  ///< independent streams of collectives per group
+  /// Address range reserved for each rank's arena, so that `Session::recommit` can add to it
+  /// without moving anything. Costs no memory. 0 takes four times the first plan, at least 1 GiB.
+  std::size_t reserve_bytes = 0;
+
+  friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };
 
 /// The full list of buffers of a job: what `commit` allocates, and all it ever allocates.
 ///
-/// SPMD: every rank declares the same slots in the same order with the same maxima; `commit`
-/// checks it. Pure; offsets depend on the declarations alone.
+/// SPMD: every rank declares the same slots in the same order with the same maxima, those of other
+/// pipeline stages included; `commit` checks it. Pure; offsets depend on the declarations alone.
+/// Slots that all ranks hold come first in the arena, then the slots of each stage, over the same
+/// offsets.
 class COHORT_EXPORT Plan {
  public:
   explicit Plan(Layout layout, const PlanOptions& options = {});
 
   /// Declares a slot. Local.
   /// Throws: Error{usage} naming the slot: no group, no name, a name twice, zero depth, a size
-  /// that overflows.
+  /// that overflows, a stage that does not exist, a slot of a stage for a group that crosses
+  /// stages.
   SlotId slot(std::string name, const SlotSpec& spec);
 
   const Layout& layout() const noexcept { return layout_; }
@@ -62,6 +83,8 @@ class COHORT_EXPORT Plan {
   const PlannedSlot& slot(SlotId id) const { return slots_.at(id.index()); }
   /// Group kinds that any slot names, as bits.
   std::uint32_t group_mask() const noexcept;
+  /// Group kinds that any slot held by ranks of `stage` names, as bits.
+  std::uint32_t group_mask(std::uint32_t stage) const noexcept;
 
  private:
   Layout layout_;
@@ -71,18 +94,32 @@ class COHORT_EXPORT Plan {
 
 /// One line of a footprint: physical bytes per rank.
 struct FootprintRow {
-  enum class Kind : std::uint8_t { own, sync, scratch, staging, control };
+  enum class Kind : std::uint8_t {
+    own,      ///< a slot
+    sync,     ///< words that ranks watch
+    scratch,  ///< headers and small operands
+    staging,  ///< copies of operands from outside the arena
+    padding,  ///< up to the largest stage, or to a whole page
+    retired,  ///< held, but of no use any more: what `recommit` replaced
+    control,  ///< the control segment
+  };
   Kind kind = Kind::own;
   std::string name;               ///< the slot's name, or what the memory is for
   std::vector<GroupKind> groups;  ///< groups it serves
   std::size_t offset = 0;         ///< in the arena; 0 for control
   std::size_t bytes = 0;
+  std::optional<std::uint32_t> stage = std::nullopt;  ///< on ranks of this pipeline stage only
 };
 
-/// Memory of a plan, known before the first byte is allocated.
+/// Memory of a plan, known before the first byte is allocated. Rows without a stage and those of
+/// one stage add up to `arena_bytes`, whichever the stage.
 struct Footprint {
   std::vector<FootprintRow> rows;
   std::size_t arena_bytes = 0;    ///< of every rank, rounded up to the granule
+  std::size_t virtual_bytes = 0;  ///< address range reserved for it; every rank maps all ranks'
+  /// The most that a rank's arena holds at any moment until the plan is agreed. Old memory serves
+  /// until then and is never given back, so recommit needs no more than it leaves behind.
+  std::size_t peak_bytes = 0;
   std::size_t control_bytes = 0;  ///< of the control segment, charged to world rank 0
   std::size_t granule_bytes = 0;
   /// What `Session::measured_bytes` will return on that rank, within one granule.

@@ -129,13 +129,13 @@ class COHORT_EXPORT Session {
   ~Session();
 
   /// This rank's instance of a group kind. Local.
-  /// Throws: Error{usage} if no slot of the plan names the kind, or the rank is in none
+  /// Throws: Error{usage} if no slot that this rank holds names the kind, or the rank is in none
   /// (`leaders`).
   Group group(GroupKind kind) const;
 
   /// The next entry of a slot's ring; waits until every member of its last use has finished with
-  /// it, before the caller may write. SPMD: all ranks take entries of a slot equally often.
-  /// Throws: Error{timeout, peer_failed}.
+  /// it, before the caller may write. SPMD: all ranks that hold a slot take its entries equally
+  /// often. Throws: Error{usage} for a slot of another pipeline stage, Error{timeout, peer_failed}.
   Buffer take(SlotId slot);
 
   /// Which path a call would take and why; equal on all ranks. Local, never blocks.

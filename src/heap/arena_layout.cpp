@@ -2,47 +2,291 @@
 
 #include <algorithm>
 
+#include <cohort/error.hpp>
+
+#include "base/bytes.hpp"
+
 namespace cohort::heap {
 namespace {
 
-std::size_t largest_operand(const Plan& plan, GroupKind kind) {
-  const std::uint32_t bit = 1U << static_cast<unsigned>(kind);
+constexpr std::size_t kReserveBytesMin = std::size_t{1} << 30;
+constexpr std::size_t kReserveFactor = 4;
+
+std::uint32_t bit_of(GroupKind kind) {
+  return 1U << static_cast<unsigned>(kind);
+}
+
+std::size_t channel_bytes(const ChannelRegion& region) {
+  return kSyncBytes + kPlaceCount * (kPlaceBytes + region.staging_entry_bytes);
+}
+
+std::string name_of(const ChannelRegion& region) {
+  return std::string(to_string(region.kind)) + " lane " + std::to_string(region.lane.index());
+}
+
+/// Hands out the offsets of one new segment, section by section.
+class SegmentPacker {
+ public:
+  SegmentPacker(std::size_t begin, std::uint32_t stage_count)
+      : begin_(begin), common_(begin), stages_(stage_count, begin) {}
+
+  std::size_t claim(Section section, std::size_t bytes) {
+    std::size_t& end = section ? stages_[*section] : common_;
+    const std::size_t offset = end;
+    end = align_up(end + bytes, kAlignmentBytes);
+    return offset;
+  }
+  /// The stages' sections begin where the common one has come to.
+  void open_stages() { std::fill(stages_.begin(), stages_.end(), common_); }
+  /// What is common goes on behind the longest stage.
+  void close_stages(std::vector<UnusedRegion>& unused) {
+    const std::size_t end = *std::max_element(stages_.begin(), stages_.end());
+    for (std::uint32_t stage = 0; stage < stages_.size(); ++stage) {
+      add_padding(stages_[stage], end, stage, unused);
+    }
+    common_ = end;
+  }
+  /// The end of the segment, a whole page.
+  std::size_t finish(std::vector<UnusedRegion>& unused) const {
+    const std::size_t end = align_up(common_, kGranuleBytes);
+    add_padding(common_, end, std::nullopt, unused);
+    return common_ == begin_ ? begin_ : end;
+  }
+
+ private:
+  static void add_padding(std::size_t begin, std::size_t end, Section section,
+                          std::vector<UnusedRegion>& unused) {
+    if (begin == end) return;
+    unused.push_back({UnusedRegion::Why::padding,
+                      section ? "up to the largest stage" : "up to a whole page", section, begin,
+                      end - begin});
+  }
+
+  std::size_t begin_;
+  std::size_t common_;
+  std::vector<std::size_t> stages_;
+};
+
+/// Largest operand that ranks of `section` may pass to a group of `kind`.
+std::size_t largest_operand(const Plan& plan, GroupKind kind, Section section) {
   std::size_t largest = 0;
   for (const PlannedSlot& slot : plan.slots()) {
-    if ((slot.group_mask & bit) != 0) largest = std::max(largest, slot.entry_bytes);
+    const bool counts =
+        (slot.group_mask & bit_of(kind)) != 0 && (!slot.spec.stage || slot.spec.stage == section);
+    if (counts) largest = std::max(largest, slot.entry_bytes);
   }
   return largest;
 }
 
-}  // namespace
-
-ArenaLayout arena_layout(const Plan& plan) {
-  ArenaLayout layout;
-  layout.slots_in_arena = plan.options().symmetry == Symmetry::on;
-  for (const PlannedSlot& slot : plan.slots()) {
-    layout.slot_bytes = slot.offset + slot.entry_bytes * slot.spec.depth;
-  }
-  std::size_t end = layout.slots_in_arena ? layout.slot_bytes : 0;
-  const auto claim = [&end](std::size_t bytes) {
-    const std::size_t offset = end;
-    end = align_up(end + bytes, kAlignmentBytes);
-    return offset;
+/// Where a kind needs channels: one common section, or each stage that names it.
+std::vector<Section> sections_of(const Plan& plan, GroupKind kind) {
+  const auto stage_names_it = [&](const PlannedSlot& slot) {
+    return slot.spec.stage && (slot.group_mask & bit_of(kind)) != 0;
   };
+  const auto slots = plan.slots();
+  if ((plan.group_mask() & bit_of(kind)) == 0) return {};
+  if (std::none_of(slots.begin(), slots.end(), stage_names_it)) return {std::nullopt};
+  std::vector<Section> sections;
+  for (std::uint32_t stage = 0; stage < plan.layout().sizes().pp; ++stage) {
+    if ((plan.group_mask(stage) & bit_of(kind)) != 0) sections.emplace_back(stage);
+  }
+  return sections;
+}
+
+std::vector<ChannelRegion> channels_of(const Plan& plan) {
+  std::vector<ChannelRegion> channels;
   for (const GroupKind kind : all_group_kinds()) {
-    if ((plan.group_mask() & (1U << static_cast<unsigned>(kind))) == 0) continue;
-    for (std::uint32_t lane = 0; lane < plan.options().lanes; ++lane) {
-      ChannelRegion region;
-      region.kind = kind;
-      region.lane = Lane{lane};
-      region.staging_entry_bytes = largest_operand(plan, kind);
-      region.sync_offset = claim(kSyncBytes);
-      region.scratch_offset = claim(kPlaceCount * kPlaceBytes);
-      region.staging_offset = claim(kPlaceCount * region.staging_entry_bytes);
-      layout.channels.push_back(region);
+    for (const Section section : sections_of(plan, kind)) {
+      for (std::uint32_t lane = 0; lane < plan.options().lanes; ++lane) {
+        ChannelRegion region;
+        region.kind = kind;
+        region.lane = Lane{lane};
+        region.section = section;
+        region.staging_entry_bytes = largest_operand(plan, kind, section);
+        channels.push_back(region);
+      }
     }
   }
-  layout.bytes = end;
+  return channels;
+}
+
+void place(ChannelRegion& region, SegmentPacker& packer) {
+  region.sync_offset = packer.claim(region.section, kSyncBytes);
+  region.scratch_offset = packer.claim(region.section, kPlaceCount * kPlaceBytes);
+  region.staging_offset = packer.claim(region.section, kPlaceCount * region.staging_entry_bytes);
+}
+
+/// Builds one layout: what can stay is copied from the previous one, the rest is packed.
+class LayoutBuilder {
+ public:
+  LayoutBuilder(const ArenaLayout& previous, const Plan* before, const Plan& plan)
+      : previous_(previous),
+        before_(before),
+        plan_(plan),
+        arena_(previous.arena.bytes, plan.layout().sizes().pp),
+        private_(previous.private_slots.bytes, plan.layout().sizes().pp) {
+    layout_.slots_in_arena = plan.options().symmetry == Symmetry::on;
+    layout_.arena = previous.arena;
+    layout_.private_slots = previous.private_slots;
+    layout_.slots.resize(plan.slots().size());
+    layout_.channels = channels_of(plan);
+    layout_.unused = previous.unused;
+  }
+
+  ArenaLayout run() {
+    keep_or_retire_slots();
+    keep_or_retire_channels();
+    SegmentPacker& slots = layout_.slots_in_arena ? arena_ : private_;
+    place_slots(slots, false);
+    slots.open_stages();
+    if (!layout_.slots_in_arena) arena_.open_stages();
+    place_slots(slots, true);
+    place_words(true);
+    arena_.close_stages(layout_.unused);
+    if (!layout_.slots_in_arena) private_.close_stages(layout_.unused);
+    place_words(false);
+    layout_.arena.bytes = arena_.finish(layout_.unused);
+    layout_.private_slots.bytes = private_.finish(layout_.unused);
+    return std::move(layout_);
+  }
+
+ private:
+  const PlannedSlot* slot_before(std::size_t index) const {
+    if (before_ == nullptr || index >= before_->slots().size()) return nullptr;
+    return &before_->slots()[index];
+  }
+
+  void retire(const std::string& name, Section section, std::size_t offset, std::size_t bytes) {
+    if (bytes == 0) return;
+    layout_.unused.push_back({UnusedRegion::Why::retired, name, section, offset, bytes});
+  }
+
+  void keep_or_retire_slots() {
+    slot_is_new_.assign(plan_.slots().size(), true);
+    for (std::size_t i = 0; i < plan_.slots().size(); ++i) {
+      const PlannedSlot* const old = slot_before(i);
+      if (old == nullptr) continue;
+      const SlotRegion& region = previous_.slots[i];
+      if (old->spec == plan_.slots()[i].spec) {
+        layout_.slots[i] = region;
+        slot_is_new_[i] = false;
+        continue;
+      }
+      retire(old->name, old->spec.stage, region.offset, old->bytes());
+      retire("leases of " + old->name, old->spec.stage, region.lease_offset, lease_bytes(*old));
+    }
+  }
+
+  void keep_or_retire_channels() {
+    channel_is_new_.assign(layout_.channels.size(), true);
+    for (const ChannelRegion& old : previous_.channels) {
+      const auto same = [&](const ChannelRegion& region) {
+        return region.kind == old.kind && region.lane == old.lane &&
+               region.section == old.section &&
+               region.staging_entry_bytes == old.staging_entry_bytes;
+      };
+      const auto kept = std::find_if(layout_.channels.begin(), layout_.channels.end(), same);
+      if (kept == layout_.channels.end()) {
+        retire(name_of(old), old.section, old.sync_offset, channel_bytes(old));
+        continue;
+      }
+      *kept = old;
+      channel_is_new_[static_cast<std::size_t>(kept - layout_.channels.begin())] = false;
+    }
+  }
+
+  void place_slots(SegmentPacker& packer, bool of_stages) {
+    for (std::size_t i = 0; i < plan_.slots().size(); ++i) {
+      const PlannedSlot& slot = plan_.slots()[i];
+      if (!slot_is_new_[i] || slot.spec.stage.has_value() != of_stages) continue;
+      layout_.slots[i].offset = packer.claim(slot.spec.stage, slot.bytes());
+    }
+  }
+
+  void place_words(bool of_stages) {
+    for (std::size_t i = 0; i < plan_.slots().size(); ++i) {
+      const PlannedSlot& slot = plan_.slots()[i];
+      if (!slot_is_new_[i] || slot.spec.stage.has_value() != of_stages) continue;
+      if (slot.spec.leases == 0) continue;
+      layout_.slots[i].lease_offset = arena_.claim(slot.spec.stage, lease_bytes(slot));
+    }
+    for (std::size_t i = 0; i < layout_.channels.size(); ++i) {
+      ChannelRegion& region = layout_.channels[i];
+      if (!channel_is_new_[i] || region.section.has_value() != of_stages) continue;
+      place(region, arena_);
+    }
+  }
+
+  const ArenaLayout& previous_;
+  const Plan* before_;
+  const Plan& plan_;
+  SegmentPacker arena_;
+  SegmentPacker private_;
+  std::vector<bool> slot_is_new_;
+  std::vector<bool> channel_is_new_;
+  ArenaLayout layout_;
+};
+
+std::size_t reserve_for(const Plan& plan, std::size_t bytes) {
+  if (plan.options().reserve_bytes != 0) {
+    return align_up(plan.options().reserve_bytes, kGranuleBytes);
+  }
+  constexpr std::size_t kAddressesMax = std::size_t{1} << 46;
+  if (bytes > kAddressesMax / kReserveFactor) return bytes;
+  return align_up(std::max(bytes * kReserveFactor, kReserveBytesMin), kGranuleBytes);
+}
+
+void check_reserve(const AddressRange& range) {
+  if (range.bytes <= range.reserved_bytes) return;
+  throw Error(ErrorCode::usage,
+              "the plan needs " + format_bytes(range.bytes) + " a rank, but addresses for only " +
+                  format_bytes(range.reserved_bytes) +
+                  " are reserved; raise PlanOptions::reserve_bytes of the first plan",
+              std::nullopt, "plan");
+}
+
+}  // namespace
+
+std::size_t lease_bytes(const PlannedSlot& slot) noexcept {
+  return align_up(slot.spec.leases * sizeof(std::uint64_t), kAlignmentBytes);
+}
+
+ArenaLayout arena_layout(const Plan& plan) {
+  ArenaLayout layout = LayoutBuilder({}, nullptr, plan).run();
+  layout.arena.reserved_bytes = reserve_for(plan, layout.arena.bytes);
+  if (!layout.slots_in_arena) {
+    layout.private_slots.reserved_bytes = reserve_for(plan, layout.private_slots.bytes);
+  }
+  check_reserve(layout.arena);
+  check_reserve(layout.private_slots);
   return layout;
+}
+
+ArenaLayout arena_layout(const ArenaLayout& previous, const Plan& before, const Plan& plan) {
+  ArenaLayout layout = LayoutBuilder(previous, &before, plan).run();
+  check_reserve(layout.arena);
+  check_reserve(layout.private_slots);
+  return layout;
+}
+
+void check_succession(const Plan& before, const Plan& next) {
+  const auto refuse = [](const std::string& why) {
+    throw Error(ErrorCode::usage, why, std::nullopt, "recommit");
+  };
+  if (!(before.layout() == next.layout())) refuse("a recommit cannot change the layout");
+  if (!(before.options() == next.options())) refuse("a recommit cannot change the plan's options");
+  for (std::size_t i = 0; i < before.slots().size(); ++i) {
+    const std::string& name = before.slots()[i].name;
+    const std::string place = "slot " + std::to_string(i) + " '" + name + "'";
+    if (i >= next.slots().size()) {
+      refuse(place +
+             " is missing in the next plan; declare the earlier slots again, then new ones");
+    }
+    if (next.slots()[i].name != name) {
+      refuse(place + " is '" + next.slots()[i].name +
+             "' in the next plan; declare the earlier slots in the same order, then new ones");
+    }
+  }
 }
 
 }  // namespace cohort::heap

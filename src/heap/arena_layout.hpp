@@ -1,12 +1,18 @@
 #pragma once
 
-// Where everything lies in an arena: a pure function of the plan, equal on every rank.
+// Where everything lies in an arena: a pure function of the plans agreed so far, equal on every
+// rank.
 //
-// Order: slots as declared (so that a later plan can keep their offsets), then for every planned
-// (group kind, lane) its synchronisation words, its scratch and its staging ring.
+// An arena is a range of addresses that is filled segment by segment: the first plan makes the
+// first, each later plan one more for what it changes or adds. Nothing that stays ever moves.
+// Within a segment: the slots that all ranks hold, as declared; then, over the same offsets for
+// each pipeline stage, the stage's slots, lease words and channels; then the lease words and
+// channels that are the same in all stages. A segment is as long as its longest stage needs.
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include <cohort/ids.hpp>
@@ -17,6 +23,8 @@ namespace cohort::heap {
 
 /// Every region starts at a multiple of this.
 inline constexpr std::size_t kAlignmentBytes = 256;
+/// Segments are whole pages.
+inline constexpr std::size_t kGranuleBytes = 4096;
 /// Largest operand that may travel with its header.
 inline constexpr std::size_t kInlineBytesMax = 16 * 1024;
 /// Sequence, hash and place in front of an inline operand.
@@ -34,23 +42,69 @@ constexpr std::size_t align_up(std::size_t bytes, std::size_t alignment) noexcep
   return (bytes + alignment - 1) / alignment * alignment;
 }
 
+/// The pipeline stage whose ranks hold something; nothing if all ranks do.
+using Section = std::optional<std::uint32_t>;
+
+/// Whether ranks of `stage` hold what lies in `section`.
+constexpr bool is_held_by(Section section, std::uint32_t stage) noexcept {
+  return !section || *section == stage;
+}
+
+struct SlotRegion {
+  std::size_t offset = 0;        ///< of entry 0, from the start of the slots
+  std::size_t lease_offset = 0;  ///< of its lease words in the arena; 0 if it has none
+};
+
 /// The regions of one (group kind, lane).
 struct ChannelRegion {
   GroupKind kind = GroupKind::world;
   Lane lane;
+  /// A kind that slots of a stage name has a region in each stage, as large as that stage needs.
+  Section section;
   std::size_t sync_offset = 0;
   std::size_t scratch_offset = 0;
   std::size_t staging_offset = 0;
   std::size_t staging_entry_bytes = 0;  ///< largest operand of any slot planned for the kind
 };
 
-struct ArenaLayout {
-  std::size_t slot_bytes = 0;  ///< all slots; they lie at the start if they are symmetric
-  bool slots_in_arena = true;
-  std::vector<ChannelRegion> channels;  ///< by kind, then lane
-  std::size_t bytes = 0;                ///< of the arena, not yet rounded to a granule
+/// Of the words in which a rank says which of a slot's leases it has dropped.
+std::size_t lease_bytes(const PlannedSlot& slot) noexcept;
+
+/// Memory that is held but serves nothing.
+struct UnusedRegion {
+  enum class Why : std::uint8_t { padding, retired };
+  Why why = Why::padding;
+  std::string name;
+  Section section;
+  std::size_t offset = 0;
+  std::size_t bytes = 0;
 };
 
+/// A range of addresses and how far it is filled.
+struct AddressRange {
+  std::size_t bytes = 0;           ///< whole pages; the next segment begins here
+  std::size_t reserved_bytes = 0;  ///< what it can ever hold
+};
+
+struct ArenaLayout {
+  bool slots_in_arena = true;
+  AddressRange arena;
+  AddressRange private_slots;     ///< without symmetric memory slots have a range of their own
+  std::vector<SlotRegion> slots;  ///< by slot
+  std::vector<ChannelRegion> channels;  ///< those of all stages; by kind, section, lane
+  std::vector<UnusedRegion> unused;
+};
+
+/// The layout of a first plan. Throws: Error{usage} if it exceeds `reserve_bytes`.
 ArenaLayout arena_layout(const Plan& plan);
+
+/// The layout after `plan` has replaced `before`, whose layout is `previous`: slots and channels
+/// that are as they were stay where they are, all else goes behind what there is.
+/// Requires: `plan` succeeds `before`. Throws: Error{usage} if it exceeds the reserved addresses.
+ArenaLayout arena_layout(const ArenaLayout& previous, const Plan& before, const Plan& plan);
+
+/// Throws Error{usage} unless `next` may replace `before`: the same layout and options, the same
+/// slots in the same order, then new ones. Specs may differ.
+void check_succession(const Plan& before, const Plan& next);
 
 }  // namespace cohort::heap

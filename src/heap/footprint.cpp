@@ -1,15 +1,12 @@
-#include <ostream>
+#include "heap/footprint.hpp"
 
-#include <cohort/plan.hpp>
+#include <ostream>
 
 #include "backend/host/control_segment.hpp"
 #include "base/bytes.hpp"
-#include "heap/arena_layout.hpp"
 
 namespace cohort {
 namespace {
-
-constexpr std::size_t kGranuleBytes = 4096;  // pages of the host backend
 
 std::string_view kind_name(FootprintRow::Kind kind) {
   switch (kind) {
@@ -17,9 +14,20 @@ std::string_view kind_name(FootprintRow::Kind kind) {
     case FootprintRow::Kind::sync: return "sync";
     case FootprintRow::Kind::scratch: return "scratch";
     case FootprintRow::Kind::staging: return "staging";
+    case FootprintRow::Kind::padding: return "padding";
+    case FootprintRow::Kind::retired: return "retired";
     case FootprintRow::Kind::control: return "control";
   }
   return "unknown";
+}
+
+void add_slot_rows(const PlannedSlot& slot, const heap::SlotRegion& region,
+                   std::vector<FootprintRow>& rows) {
+  rows.push_back({FootprintRow::Kind::own, slot.name, slot.spec.groups, region.offset, slot.bytes(),
+                  slot.spec.stage});
+  if (slot.spec.leases == 0) return;
+  rows.push_back({FootprintRow::Kind::sync, "leases of " + slot.name, slot.spec.groups,
+                  region.lease_offset, heap::lease_bytes(slot), slot.spec.stage});
 }
 
 void add_channel_rows(const heap::ChannelRegion& region, std::vector<FootprintRow>& rows) {
@@ -29,42 +37,51 @@ void add_channel_rows(const heap::ChannelRegion& region, std::vector<FootprintRo
                   "headers of " + suffix,
                   {region.kind},
                   region.sync_offset,
-                  heap::kSyncBytes});
+                  heap::kSyncBytes,
+                  region.section});
   rows.push_back({FootprintRow::Kind::scratch,
                   "scratch of " + suffix,
                   {region.kind},
                   region.scratch_offset,
-                  heap::kPlaceCount * heap::kPlaceBytes});
+                  heap::kPlaceCount * heap::kPlaceBytes,
+                  region.section});
   rows.push_back({FootprintRow::Kind::staging,
                   "staging of " + suffix,
                   {region.kind},
                   region.staging_offset,
-                  heap::kPlaceCount * region.staging_entry_bytes});
+                  heap::kPlaceCount * region.staging_entry_bytes,
+                  region.section});
 }
 
 }  // namespace
 
-Footprint footprint(const Plan& plan) {
-  const heap::ArenaLayout layout = heap::arena_layout(plan);
+Footprint heap::footprint_of(const Plan& plan, const ArenaLayout& layout) {
   Footprint result;
-  for (const PlannedSlot& slot : plan.slots()) {
-    result.rows.push_back({FootprintRow::Kind::own, slot.name, slot.spec.groups, slot.offset,
-                           slot.entry_bytes * slot.spec.depth});
+  for (std::size_t i = 0; i < plan.slots().size(); ++i) {
+    add_slot_rows(plan.slots()[i], layout.slots[i], result.rows);
   }
-  for (const heap::ChannelRegion& region : layout.channels) add_channel_rows(region, result.rows);
+  for (const ChannelRegion& region : layout.channels) add_channel_rows(region, result.rows);
+  for (const UnusedRegion& region : layout.unused) {
+    const auto kind = region.why == UnusedRegion::Why::retired ? FootprintRow::Kind::retired
+                                                               : FootprintRow::Kind::padding;
+    result.rows.push_back({kind, region.name, {}, region.offset, region.bytes, region.section});
+  }
   result.granule_bytes = kGranuleBytes;
-  result.arena_bytes = heap::align_up(layout.bytes, kGranuleBytes);
-  if (!layout.slots_in_arena) {
-    result.arena_bytes += heap::align_up(layout.slot_bytes, kGranuleBytes);
-  }
+  result.arena_bytes = layout.arena.bytes + layout.private_slots.bytes;
+  result.peak_bytes = result.arena_bytes;
+  result.virtual_bytes = layout.arena.reserved_bytes + layout.private_slots.reserved_bytes;
   result.control_bytes =
-      heap::align_up(host::ControlSegment::bytes_for(plan.layout().world_size()), kGranuleBytes);
+      align_up(host::ControlSegment::bytes_for(plan.layout().world_size()), kGranuleBytes);
   result.rows.push_back({FootprintRow::Kind::control,
                          "control segment (rank 0)",
                          {GroupKind::world},
                          0,
                          result.control_bytes});
   return result;
+}
+
+Footprint footprint(const Plan& plan) {
+  return heap::footprint_of(plan, heap::arena_layout(plan));
 }
 
 std::ostream& operator<<(std::ostream& stream, const Footprint& footprint) {
@@ -74,11 +91,16 @@ std::ostream& operator<<(std::ostream& stream, const Footprint& footprint) {
       if (!groups.empty()) groups += ",";
       groups += to_string(kind);
     }
-    stream << kind_name(row.kind) << "  " << row.name << "  {" << groups << "}  offset "
-           << row.offset << "  " << format_bytes(row.bytes) << '\n';
+    stream << kind_name(row.kind) << "  " << row.name;
+    if (!row.groups.empty()) stream << "  {" << groups << "}";
+    if (row.stage) stream << "  stage " << *row.stage;
+    stream << "  offset " << row.offset << "  " << format_bytes(row.bytes) << '\n';
   }
-  return stream << "arena of every rank: " << format_bytes(footprint.arena_bytes)
-                << ", control segment: " << format_bytes(footprint.control_bytes) << '\n';
+  return stream << "arena of every rank: " << format_bytes(footprint.arena_bytes) << " of "
+                << format_bytes(footprint.virtual_bytes) << " virtual, at most "
+                << format_bytes(footprint.peak_bytes)
+                << " while committing; control segment: " << format_bytes(footprint.control_bytes)
+                << '\n';
 }
 
 }  // namespace cohort

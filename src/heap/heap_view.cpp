@@ -4,25 +4,38 @@
 
 namespace cohort::heap {
 
+HeapView::HeapView(const Plan& plan, const ArenaLayout& layout, std::uint32_t stage,
+                   std::byte* slots)
+    : slots_(slots) {
+  for (std::uint32_t i = 0; i < plan.slots().size(); ++i) {
+    const PlannedSlot& slot = plan.slots()[i];
+    offsets_.push_back(layout.slots[i].offset);
+    entry_bytes_.push_back(slot.entry_bytes);
+    if (!slot.exists_in(stage)) continue;
+    spans_.push_back({layout.slots[i].offset, slot.bytes(), slot.entry_bytes, i});
+  }
+  // As declared, unless a later plan has moved some of them.
+  std::sort(spans_.begin(), spans_.end(),
+            [](const Span& a, const Span& b) { return a.begin < b.begin; });
+}
+
 std::optional<HeapOperand> HeapView::locate(const void* data, std::size_t bytes) const noexcept {
   const auto* address = static_cast<const std::byte*>(data);
   // Unsigned wrap makes addresses below the slots look far above them.
   const auto offset = static_cast<std::size_t>(reinterpret_cast<std::uintptr_t>(address) -
                                                reinterpret_cast<std::uintptr_t>(slots_));
-  const auto slots = plan_->slots();
-  const auto after = std::upper_bound(
-      slots.begin(), slots.end(), offset,
-      [](std::size_t value, const PlannedSlot& slot) { return value < slot.offset; });
-  if (after == slots.begin()) return std::nullopt;
-  const PlannedSlot& slot = *(after - 1);
-  const std::size_t within_slot = offset - slot.offset;
-  if (within_slot >= slot.entry_bytes * slot.spec.depth) return std::nullopt;
-  const std::size_t entry = within_slot / slot.entry_bytes;
+  const auto after =
+      std::upper_bound(spans_.begin(), spans_.end(), offset,
+                       [](std::size_t value, const Span& span) { return value < span.begin; });
+  if (after == spans_.begin()) return std::nullopt;
+  const Span& span = *(after - 1);
+  const std::size_t within_slot = offset - span.begin;
+  if (within_slot >= span.bytes) return std::nullopt;
+  const std::size_t entry = within_slot / span.entry_bytes;
   HeapOperand found;
-  found.entry = {static_cast<std::uint32_t>(after - 1 - slots.begin()),
-                 static_cast<std::uint32_t>(entry)};
+  found.entry = {span.slot, static_cast<std::uint32_t>(entry)};
   found.offset = offset;
-  found.runs_past_end = bytes > slot.entry_bytes - within_slot % slot.entry_bytes;
+  found.runs_past_end = bytes > span.entry_bytes - within_slot % span.entry_bytes;
   return found;
 }
 

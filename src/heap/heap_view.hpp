@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <optional>
+#include <vector>
 
 #include <cohort/plan.hpp>
 
+#include "heap/arena_layout.hpp"
 #include "heap/slot_rings.hpp"
 
 namespace cohort::heap {
@@ -20,20 +22,30 @@ struct HeapOperand {
 
 class HeapView {
  public:
-  /// `slots` is where entry 0 of the first slot lies in this rank's memory.
-  HeapView(const Plan& plan, std::byte* slots) : plan_(&plan), slots_(slots) {}
+  /// The slots that ranks of pipeline stage `stage` hold. `slots` is where offset 0 of the slots
+  /// lies in this rank's memory.
+  HeapView(const Plan& plan, const ArenaLayout& layout, std::uint32_t stage, std::byte* slots);
 
   /// The entry that holds `data`, or nothing for memory outside all slots.
   std::optional<HeapOperand> locate(const void* data, std::size_t bytes) const noexcept;
 
+  /// Requires: ranks of this stage hold the slot.
   std::byte* address_of(EntryId entry) const {
-    const PlannedSlot& slot = plan_->slots()[entry.slot];
-    return slots_ + slot.offset + slot.entry_bytes * entry.entry;
+    return slots_ + offsets_[entry.slot] + entry_bytes_[entry.slot] * entry.entry;
   }
 
  private:
-  const Plan* plan_;
+  struct Span {
+    std::size_t begin;
+    std::size_t bytes;
+    std::size_t entry_bytes;
+    std::uint32_t slot;
+  };
+
   std::byte* slots_;
+  std::vector<Span> spans_;               // of this stage's slots, by address
+  std::vector<std::size_t> offsets_;      // by slot
+  std::vector<std::size_t> entry_bytes_;  // by slot
 };
 
 }  // namespace cohort::heap

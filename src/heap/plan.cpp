@@ -42,6 +42,42 @@ void check_spec(const std::string& name, const SlotSpec& spec) {
     refuse(name, "depth " + std::to_string(spec.depth) + " is not between 1 and " +
                      std::to_string(kDepthMax));
   }
+  if (spec.leases > kDepthMax - spec.depth) {
+    refuse(name, "depth " + std::to_string(spec.depth) + " and leases " +
+                     std::to_string(spec.leases) + " are together more than " +
+                     std::to_string(kDepthMax));
+  }
+}
+
+void check_stage(const std::string& name, const SlotSpec& spec, const Layout& layout) {
+  if (!spec.stage) return;
+  const std::uint32_t stages = layout.sizes().pp;
+  if (*spec.stage >= stages) {
+    refuse(name, "stage " + std::to_string(*spec.stage) + " of a layout with " +
+                     std::to_string(stages) + " pipeline stages");
+  }
+  for (const GroupKind kind : spec.groups) {
+    if (!layout.crosses_stages(kind)) continue;
+    refuse(name, "is of stage " + std::to_string(*spec.stage) + ", but group " +
+                     std::string(to_string(kind)) +
+                     " has ranks of several stages; leave out the stage, so that all ranks hold "
+                     "the slot");
+  }
+}
+
+std::size_t end_of(const PlannedSlot& slot) {
+  return slot.offset + slot.bytes();
+}
+
+/// Where a slot goes behind those declared before it: common ones lie at the start, those of each
+/// stage behind them.
+std::size_t next_offset(std::span<const PlannedSlot> slots, std::optional<std::uint32_t> stage) {
+  std::size_t offset = 0;
+  for (const PlannedSlot& slot : slots) {
+    const bool before = !slot.spec.stage || slot.spec.stage == stage;
+    if (before) offset = std::max(offset, end_of(slot));
+  }
+  return offset;
 }
 
 }  // namespace
@@ -58,21 +94,22 @@ Plan::Plan(Layout layout, const PlanOptions& options)
 
 SlotId Plan::slot(std::string name, const SlotSpec& spec) {
   check_spec(name, spec);
+  check_stage(name, spec, layout_);
   const auto same_name = [&](const PlannedSlot& slot) { return slot.name == name; };
   if (std::any_of(slots_.begin(), slots_.end(), same_name)) refuse(name, "is declared twice");
   if (slots_.size() >= kSlotCountMax) refuse(name, "is one slot too many");
 
   PlannedSlot planned;
   planned.entry_bytes = entry_bytes(name, spec);
-  if (!slots_.empty()) {
-    const PlannedSlot& last = slots_.back();
-    planned.offset = last.offset + last.entry_bytes * last.spec.depth;
-  }
   for (const GroupKind kind : spec.groups) {
     planned.group_mask |= 1U << static_cast<unsigned>(kind);
   }
   planned.name = std::move(name);
   planned.spec = spec;
+  planned.offset = next_offset(slots_, spec.stage);
+  for (PlannedSlot& slot : slots_) {
+    if (!spec.stage && slot.spec.stage) slot.offset += planned.bytes();
+  }
   slots_.push_back(std::move(planned));
   return SlotId{static_cast<std::uint32_t>(slots_.size() - 1)};
 }
@@ -80,6 +117,12 @@ SlotId Plan::slot(std::string name, const SlotSpec& spec) {
 std::uint32_t Plan::group_mask() const noexcept {
   std::uint32_t mask = 0;
   for (const PlannedSlot& slot : slots_) mask |= slot.group_mask;
+  return mask;
+}
+
+std::uint32_t Plan::group_mask(std::uint32_t stage) const noexcept {
+  std::uint32_t mask = 0;
+  for (const PlannedSlot& slot : slots_) mask |= slot.exists_in(stage) ? slot.group_mask : 0;
   return mask;
 }
 

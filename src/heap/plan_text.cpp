@@ -27,7 +27,9 @@ std::string slot_line(std::size_t index, const PlannedSlot& slot) {
   return "slot " + std::to_string(index) + " '" + slot.name + "': groups {" + groups + "}, " +
          std::string(to_string(slot.spec.dtype)) + ", rows_max " +
          std::to_string(slot.spec.rows_max) + ", row_elements " +
-         std::to_string(slot.spec.row_elements) + ", depth " + std::to_string(slot.spec.depth);
+         std::to_string(slot.spec.row_elements) + ", depth " + std::to_string(slot.spec.depth) +
+         (slot.spec.leases == 0 ? "" : ", leases " + std::to_string(slot.spec.leases)) +
+         (slot.spec.stage ? ", stage " + std::to_string(*slot.spec.stage) : "");
 }
 
 std::string rank_list(const std::vector<std::size_t>& ranks) {
@@ -47,7 +49,8 @@ std::vector<std::string> plan_lines(const Plan& plan) {
   lines.push_back(std::string("options: symmetry ") +
                   (plan.options().symmetry == Symmetry::on ? "on" : "off") + ", strict " +
                   (plan.options().strict ? "on" : "off") + ", lanes " +
-                  std::to_string(plan.options().lanes));
+                  std::to_string(plan.options().lanes) + ", reserve " +
+                  std::to_string(plan.options().reserve_bytes));
   for (std::size_t i = 0; i < plan.slots().size(); ++i) {
     lines.push_back(slot_line(i, plan.slots()[i]));
   }

@@ -15,7 +15,7 @@ SlotRings::SlotRings(const Plan& plan, std::size_t channel_count) : channel_coun
     depths_.push_back(slot.spec.depth);
     next_.push_back(0);
     first_state_.push_back(states_.size());
-    states_.resize(states_.size() + slot.spec.depth);
+    states_.resize(states_.size() + slot.entries());
   }
   for (std::size_t i = 0; i < states_.size(); ++i) states_[i].first_sequence = i * channel_count;
   sequences_.resize(states_.size() * channel_count);

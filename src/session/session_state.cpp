@@ -15,7 +15,11 @@
 namespace cohort {
 
 SessionState::SessionState(host::Domain& domain, const Plan& plan, std::uint32_t generation)
-    : domain_(&domain), plan_(plan), generation_(generation), layout_(heap::arena_layout(plan_)) {}
+    : domain_(&domain),
+      plan_(plan),
+      generation_(generation),
+      stage_(plan_.layout().pipeline_stage(domain.rank())),
+      layout_(heap::arena_layout(plan_)) {}
 
 SessionState::~SessionState() {
   if (!sealed_ || closed_ || domain_->poisoned()) return;
@@ -30,14 +34,19 @@ SessionState::~SessionState() {
 
 void SessionState::allocate(Backend& backend) {
   const std::size_t granule = backend.granule_bytes();
-  arena_ = backend.allocate(heap::align_up(std::max<std::size_t>(layout_.bytes, 1), granule));
+  arena_ = backend.allocate(std::max(layout_.arena.bytes, granule),
+                            std::max(layout_.arena.reserved_bytes, granule));
   std::byte* slots = arena_->local();
-  if (!layout_.slots_in_arena && layout_.slot_bytes != 0) {
-    private_slots_ = backend.allocate(heap::align_up(layout_.slot_bytes, granule));
+  if (layout_.private_slots.bytes != 0) {
+    private_slots_ =
+        backend.allocate(layout_.private_slots.bytes, layout_.private_slots.reserved_bytes);
     slots = private_slots_->local();
   }
-  view_ = std::make_unique<heap::HeapView>(plan_, slots);
-  rings_ = std::make_unique<heap::SlotRings>(plan_, layout_.channels.size());
+  view_ = std::make_unique<heap::HeapView>(plan_, layout_, stage_, slots);
+  const auto channel_count =
+      std::count_if(layout_.channels.begin(), layout_.channels.end(),
+                    [&](const auto& region) { return heap::is_held_by(region.section, stage_); });
+  rings_ = std::make_unique<heap::SlotRings>(plan_, static_cast<std::size_t>(channel_count));
 }
 
 void SessionState::map_peers(host::Domain::TimePoint deadline) {
@@ -53,12 +62,13 @@ void SessionState::map_peers(host::Domain::TimePoint deadline) {
 
 void SessionState::prove_slots() {
   for (const GroupKind kind : all_group_kinds()) {
-    if ((plan_.group_mask() & (1U << static_cast<unsigned>(kind))) == 0) continue;
+    if ((plan_.group_mask(stage_) & (1U << static_cast<unsigned>(kind))) == 0) continue;
     if (!plan_.layout().group_index(kind, domain_->rank())) continue;
     for (std::uint32_t slot = 0; slot < plan_.slots().size(); ++slot) {
       const PlannedSlot& planned = plan_.slots()[slot];
+      if (!planned.exists_in(stage_)) continue;
       if ((planned.group_mask & (1U << static_cast<unsigned>(kind))) == 0) continue;
-      for (std::uint32_t entry = 0; entry < planned.spec.depth; ++entry) {
+      for (std::uint32_t entry = 0; entry < planned.entries(); ++entry) {
         prove_entry(kind, {slot, entry});
       }
     }
@@ -122,10 +132,10 @@ void SessionState::check_open() const {
 }
 
 Group SessionState::group(GroupKind kind) {
-  if ((plan_.group_mask() & (1U << static_cast<unsigned>(kind))) == 0) {
+  if ((plan_.group_mask(stage_) & (1U << static_cast<unsigned>(kind))) == 0) {
     throw Error(ErrorCode::usage, "group " + std::string(to_string(kind)) +
-                                      " is named by no slot of the plan, so no memory was "
-                                      "planned for it");
+                                      " is named by no slot that this rank holds, so no memory "
+                                      "was planned for it");
   }
   Group group;
   group.state_ = this;
@@ -152,12 +162,21 @@ Buffer SessionState::entry(heap::EntryId id) const {
   return buffer;
 }
 
+void SessionState::check_held(const PlannedSlot& slot) const {
+  if (slot.exists_in(stage_)) return;
+  throw Error(ErrorCode::usage, "slot '" + slot.name + "' is of pipeline stage " +
+                                    std::to_string(*slot.spec.stage) + ", and rank " +
+                                    std::to_string(domain_->rank().index()) + " is of stage " +
+                                    std::to_string(stage_));
+}
+
 Buffer SessionState::take(SlotId slot) {
   check_open();
   if (slot.index() >= plan_.slots().size()) {
     throw Error(ErrorCode::usage, "slot " + std::to_string(slot.index()) + " of a plan with " +
                                       std::to_string(plan_.slots().size()) + " slots");
   }
+  check_held(plan_.slots()[slot.index()]);
   const heap::EntryId id = rings_->next(slot);
   executor_->settle(id);
   return entry(id);

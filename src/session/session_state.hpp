@@ -66,10 +66,12 @@ class SessionState {
   std::uint64_t registrations() const noexcept;
   void prove_entry(GroupKind kind, heap::EntryId entry);
   void check_open() const;
+  void check_held(const PlannedSlot& slot) const;
 
   host::Domain* domain_;
   Plan plan_;
   std::uint32_t generation_;
+  std::uint32_t stage_;  // of the pipeline, of this rank
   heap::ArenaLayout layout_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Arena> private_slots_;  // with Symmetry::off: never mapped by a peer

@@ -163,6 +163,14 @@ std::uint32_t Layout::attn_dp_rank(WorldRank rank) const noexcept {
   return rank.index() % sizes_.tp / (attn_tp() * sizes_.attn_cp);
 }
 
+bool Layout::crosses_stages(GroupKind kind) const noexcept {
+  for (const std::vector<WorldRank>& group : groups(kind)) {
+    // Lists ascend, so the first and last rank tell.
+    if (pipeline_stage(group.front()) != pipeline_stage(group.back())) return true;
+  }
+  return false;
+}
+
 std::span<const std::vector<WorldRank>> Layout::groups(GroupKind kind) const noexcept {
   return groups_[index_of(kind)];
 }

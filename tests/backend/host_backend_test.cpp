@@ -43,6 +43,41 @@ TEST_P(HostBackendRanks, ShareArenasThatAreZeroedAndCounted) {
   expect_no_errors(results);
 }
 
+TEST_P(HostBackendRanks, AddSegmentsBehindTheFirstWithoutMovingIt) {
+  const auto results = run([](World& world) -> std::string {
+    Domain& domain = world.domain();
+    HostBackend backend(domain.shared_from_this());
+    const std::unique_ptr<Arena> arena = backend.allocate(4096, 8 * 4096);
+    arena->map_peers(domain.deadline_after(60s));
+    std::vector<std::byte*> bases;
+    for (std::uint32_t rank = 0; rank < world.size(); ++rank) {
+      bases.push_back(arena->of(WorldRank{rank}));
+    }
+    for (std::size_t pages : {1U, 2U, 3U}) {
+      // An attempt that nobody maps, given back: the next one gets its addresses.
+      arena->extend(pages * 4096);
+      arena->shrink_to(arena->bytes() - pages * 4096);
+      const std::size_t begin = arena->bytes();
+      arena->extend(pages * 4096);
+      EXPECT_EQ(arena->bytes(), begin + pages * 4096);
+      EXPECT_EQ(arena->measured_bytes(), arena->bytes());
+      EXPECT_EQ(arena->local()[begin], std::byte{0});
+      std::fill_n(arena->local() + begin, pages * 4096, std::byte(world.rank().index() + pages));
+      arena->map_peers(domain.deadline_after(60s));
+      for (std::uint32_t rank = 0; rank < world.size(); ++rank) {
+        EXPECT_EQ(arena->of(WorldRank{rank}), bases[rank]);
+        EXPECT_EQ(bases[rank][begin], std::byte(rank + pages));
+        EXPECT_EQ(bases[rank][arena->bytes() - 1], std::byte(rank + pages));
+      }
+      domain.all_gather({}, "seen", domain.deadline_after(60s));
+    }
+    EXPECT_THROW(arena->extend(2 * 4096), Error) << "past the reserved addresses";
+    domain.all_gather({}, "done", domain.deadline_after(60s));
+    return {};
+  });
+  expect_no_errors(results);
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, HostBackendRanks, testing::ValuesIn(kAllSettings), name_of_setting);
 
 TEST(HostBackend, RanksOfOneProcessShareOneMapping) {

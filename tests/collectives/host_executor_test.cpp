@@ -46,13 +46,13 @@ void run_across_the_wrap(World& world, std::uint64_t first_sequence) {
                                          .depth = 2});
   const heap::ArenaLayout layout = heap::arena_layout(plan);
   HostBackend backend(world.domain().shared_from_this());
-  const auto arena = backend.allocate(heap::align_up(layout.bytes, backend.granule_bytes()));
+  const auto arena = backend.allocate(layout.arena.bytes);
   heap::SlotRings rings(plan, layout.channels.size());
   HostExecutor executor(world.domain(), *arena, plan, layout, arena->local(), rings,
                         {.generation = 1, .first_sequence = first_sequence});
   arena->map_peers(world.domain().deadline_after(world.limits().setup));
   executor.attach();
-  const heap::HeapView view(plan, arena->local());
+  const heap::HeapView view(plan, layout, 0, arena->local());
   const std::int64_t ranks = world.size();
   for (std::int64_t step = 0; step < 600; ++step) {
     const heap::EntryId entry = rings.next(slot);

@@ -31,6 +31,33 @@ TEST(Footprint, RowsAddUpToTheArenaWithinOneGranule) {
   }
 }
 
+TEST(Footprint, EveryStageAddsUpToTheWholeArena) {
+  Plan plan(Layout{{.tp = 2, .pp = 3}});
+  SlotSpec spec{.groups = {GroupKind::tp}, .rows_max = 100, .row_elements = 9};
+  static_cast<void>(plan.slot("common", spec));
+  spec.stage = 1;
+  spec.leases = 2;
+  static_cast<void>(plan.slot("one", spec));
+  spec.stage = 2;
+  spec.rows_max = 5000;
+  static_cast<void>(plan.slot("two", spec));
+  const Footprint planned = footprint(plan);
+  for (std::uint32_t stage = 0; stage < 3; ++stage) {
+    std::size_t sum = 0;
+    for (const FootprintRow& row : planned.rows) {
+      if (row.kind == FootprintRow::Kind::control) continue;
+      if (!row.stage || *row.stage == stage) sum += row.bytes;
+    }
+    EXPECT_EQ(sum, planned.arena_bytes) << "stage " << stage;
+  }
+  EXPECT_GE(planned.virtual_bytes, planned.peak_bytes);
+  std::ostringstream text;
+  text << planned;
+  for (const char* part : {"stage 2", "leases of two", "padding", "virtual"}) {
+    EXPECT_NE(text.str().find(part), std::string::npos) << part << " missing in\n" << text.str();
+  }
+}
+
 TEST(Footprint, ChargesTheControlSegmentToRankZero) {
   const Footprint planned = footprint(make_plan(Symmetry::on));
   EXPECT_GT(planned.control_bytes, 0U);

@@ -74,13 +74,67 @@ TEST(Plan, OffsetsAreTheRunningSumOfWhatWasDeclaredBefore) {
   }
 }
 
+TEST(Plan, SlotsOfAStageLieBehindThoseOfAllRanks) {
+  Plan plan(Layout{{.tp = 2, .pp = 2}});
+  SlotSpec spec = small_spec();
+  const auto declare = [&](const std::string& name, std::optional<std::uint32_t> stage) {
+    spec.stage = stage;
+    return plan.slot(name, spec);
+  };
+  const SlotId first = declare("first", 0);
+  const SlotId second = declare("second", 0);
+  const SlotId other = declare("other", 1);
+  const SlotId common = declare("common", std::nullopt);
+  const std::size_t bytes = plan.slot(common).bytes();
+  EXPECT_EQ(plan.slot(common).offset, 0U);
+  EXPECT_EQ(plan.slot(first).offset, bytes);
+  EXPECT_EQ(plan.slot(second).offset, 2 * bytes);
+  EXPECT_EQ(plan.slot(other).offset, bytes) << "over the same offsets";
+}
+
+TEST(Plan, RefusesASlotOfAStageForAGroupThatCrossesStages) {
+  Plan plan(Layout{{.tp = 2, .pp = 2}});
+  SlotSpec spec = small_spec();
+  spec.stage = 1;
+  static_cast<void>(plan.slot("fine", spec));
+  for (const GroupKind kind : {GroupKind::world, GroupKind::pp, GroupKind::host}) {
+    spec.groups = {GroupKind::tp, kind};
+    try {
+      static_cast<void>(plan.slot("kv", spec));
+      ADD_FAILURE() << "accepted group " << to_string(kind);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      const std::string text = error.what();
+      EXPECT_NE(text.find("slot 'kv'"), std::string::npos) << text;
+      EXPECT_NE(text.find("group " + std::string(to_string(kind))), std::string::npos) << text;
+    }
+  }
+  spec.groups = {GroupKind::tp};
+  spec.stage = 2;
+  EXPECT_THROW(static_cast<void>(plan.slot("kv", spec)), Error);
+}
+
+TEST(Plan, LeasesAreEntriesOnTopOfTheDepth) {
+  Plan plan(Layout{{.tp = 2}});
+  SlotSpec spec = small_spec();
+  spec.depth = 2;
+  spec.leases = 3;
+  const PlannedSlot& slot = plan.slot(plan.slot("graph", spec));
+  EXPECT_EQ(slot.entries(), 5U);
+  EXPECT_EQ(slot.bytes(), 5 * slot.entry_bytes);
+  spec.leases = 0xFFFF;
+  EXPECT_THROW(static_cast<void>(plan.slot("more", spec)), Error);
+}
+
 TEST(Plan, GroupMaskIsTheUnionOfItsSlots) {
   Plan plan(Layout{{.tp = 2}});
   EXPECT_EQ(plan.group_mask(), 0U);
   SlotSpec spec = small_spec();
   static_cast<void>(plan.slot("a", spec));
+  spec.stage = 0;
   spec.groups = {GroupKind::world, GroupKind::attn};
   static_cast<void>(plan.slot("b", spec));
+  EXPECT_EQ(plan.group_mask(0), plan.group_mask());
   const auto bit = [](GroupKind kind) { return 1U << static_cast<unsigned>(kind); };
   EXPECT_EQ(plan.group_mask(), bit(GroupKind::tp) | bit(GroupKind::world) | bit(GroupKind::attn));
 }

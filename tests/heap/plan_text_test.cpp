@@ -34,7 +34,24 @@ TEST(PlanText, EveryFieldIsInTheDigest) {
   digests.insert(plan_digest(make_plan(4, DType::f32, 1, GroupKind::tp, {.lanes = 2})));
   digests.insert(plan_digest(Plan(Layout{{.tp = 4}})));
   digests.insert(plan_digest(Plan(Layout{{.tp = 4, .attn_dp = 2}})));
-  EXPECT_EQ(digests.size(), 10U);
+  digests.insert(
+      plan_digest(make_plan(4, DType::f32, 1, GroupKind::tp, {.reserve_bytes = 1 << 30})));
+  const auto with = [](std::optional<std::uint32_t> stage, std::uint32_t leases) {
+    Plan plan(Layout{{.tp = 4, .pp = 2}});
+    static_cast<void>(plan.slot("kv", {.groups = {GroupKind::tp},
+                                       .rows_max = 4,
+                                       .row_elements = 8,
+                                       .stage = stage,
+                                       .leases = leases}));
+    return plan_digest(plan);
+  };
+  for (const std::uint32_t leases : {0U, 1U}) {
+    for (const std::optional<std::uint32_t> stage :
+         {std::optional<std::uint32_t>(), std::optional(0U), std::optional(1U)}) {
+      digests.insert(with(stage, leases));
+    }
+  }
+  EXPECT_EQ(digests.size(), 17U);
 }
 
 TEST(PlanText, NamesTheFirstDifferingEntryAndItsHolders) {

@@ -50,40 +50,107 @@ void refuse_if_too_large(const Domain& domain, std::size_t bytes) {
               domain.rank(), "commit");
 }
 
+UniqueFd create_segment(Domain& domain, std::size_t bytes) {
+  if (bytes == 0 || bytes % kGranuleBytes != 0) {
+    throw Error(ErrorCode::usage, "a segment of " + std::to_string(bytes) +
+                                      " bytes: not a positive multiple of " +
+                                      std::to_string(kGranuleBytes));
+  }
+  Announcement announcement(domain, bytes);
+  refuse_if_too_large(domain, bytes);
+  return create_shared_memory("cohort-arena", bytes,
+                              [&](std::size_t piece) { announcement.taken(piece); });
+}
+
 class HostArena final : public Arena {
  public:
-  HostArena(std::shared_ptr<Domain> domain, UniqueFd fd, std::size_t bytes)
-      : domain_(std::move(domain)),
-        fd_(std::move(fd)),
-        bytes_(bytes),
-        local_(SharedMapping::map(fd_.get(), bytes, domain_->rank())) {}
+  HostArena(std::shared_ptr<Domain> domain, std::size_t bytes, std::size_t reserve_bytes)
+      : domain_(std::move(domain)), reserve_bytes_(reserve_bytes) {
+    segments_.push_back(new_segment(bytes, 0));
+  }
 
-  std::size_t bytes() const noexcept override { return bytes_; }
-  std::size_t measured_bytes() const override { return shared_memory_held_bytes(fd_.get()); }
-  std::byte* local() const noexcept override { return local_->data(); }
+  std::size_t bytes() const noexcept override {
+    return segments_.back().offset + segments_.back().bytes;
+  }
+  std::size_t measured_bytes() const override {
+    std::size_t held = 0;
+    for (const Segment& segment : segments_) held += shared_memory_held_bytes(segment.fd.get());
+    return held;
+  }
+  std::byte* local() const noexcept override { return own(segments_.front()).data(); }
+
+  void extend(std::size_t bytes) override {
+    if (bytes > reserve_bytes_ - this->bytes()) {
+      throw Error(ErrorCode::usage,
+                  "a segment of " + std::to_string(bytes) + " bytes does not fit behind the " +
+                      std::to_string(this->bytes()) + " bytes of an arena of at most " +
+                      std::to_string(reserve_bytes_));
+    }
+    segments_.push_back(new_segment(bytes, this->bytes()));
+  }
+
+  void shrink_to(std::size_t bytes) noexcept override {
+    while (this->bytes() > bytes && segments_.size() > 1) segments_.pop_back();
+  }
 
   void map_peers(TimePoint deadline) override {
-    const std::vector<UniqueFd> fds = domain_->all_gather_fd(fd_.get(), "map", deadline);
-    std::vector<std::shared_ptr<SharedMapping>> mapped;
-    for (std::uint32_t rank = 0; rank < fds.size(); ++rank) {
-      const bool mine = WorldRank{rank} == domain_->rank();
-      mapped.push_back(mine ? local_
-                            : SharedMapping::map(fds[rank].get(), bytes_, WorldRank{rank}));
+    for (Segment& segment : segments_) {
+      if (!segment.is_shared) map_peers_of(segment, deadline);
     }
-    registrations_ += mapped.size() - 1;
-    peers_ = std::move(mapped);
+    peers_.clear();
+    for (const auto& mapping : segments_.front().by_rank) peers_.push_back(mapping->data());
   }
 
   std::uint64_t registrations() const noexcept override { return registrations_; }
-  std::byte* of(WorldRank rank) const noexcept override { return peers_[rank.index()]->data(); }
+  std::byte* of(WorldRank rank) const noexcept override { return peers_[rank.index()]; }
 
  private:
+  struct Segment {
+    UniqueFd fd;
+    std::size_t offset = 0;
+    std::size_t bytes = 0;
+    bool is_shared = false;  // peers' parts are mapped as well
+    std::vector<std::shared_ptr<SharedMapping>> by_rank;
+  };
+
+  const SharedMapping& own(const Segment& segment) const noexcept {
+    return *segment.by_rank[domain_->rank().index()];
+  }
+
+  Segment new_segment(std::size_t bytes, std::size_t offset) {
+    Segment segment;
+    segment.fd = create_segment(*domain_, bytes);
+    segment.offset = offset;
+    segment.bytes = bytes;
+    segment.by_rank.resize(domain_->rank_count());
+    map(segment, domain_->rank(), segment.fd.get());
+    return segment;
+  }
+
+  void map(Segment& segment, WorldRank rank, int fd) {
+    // The first segment of a rank brings its addresses with it: made here, or by another rank of
+    // this process.
+    const auto range = segment.offset == 0
+                           ? SharedMapping::Where{nullptr, 0, reserve_bytes_}
+                           : SharedMapping::Where{segments_.front().by_rank[rank.index()]->range(),
+                                                  segment.offset, reserve_bytes_};
+    segment.by_rank[rank.index()] = SharedMapping::map(fd, segment.bytes, rank, range);
+    ++registrations_;
+  }
+
+  void map_peers_of(Segment& segment, TimePoint deadline) {
+    const std::vector<UniqueFd> fds = domain_->all_gather_fd(segment.fd.get(), "map", deadline);
+    for (std::uint32_t rank = 0; rank < fds.size(); ++rank) {
+      if (WorldRank{rank} != domain_->rank()) map(segment, WorldRank{rank}, fds[rank].get());
+    }
+    segment.is_shared = true;
+  }
+
   std::shared_ptr<Domain> domain_;
-  UniqueFd fd_;
-  std::size_t bytes_;
-  std::shared_ptr<SharedMapping> local_;
-  std::uint64_t registrations_ = 1;                    // this rank's own
-  std::vector<std::shared_ptr<SharedMapping>> peers_;  // by world rank; empty before map_peers
+  std::size_t reserve_bytes_;
+  std::uint64_t registrations_ = 0;
+  std::vector<Segment> segments_;
+  std::vector<std::byte*> peers_;  // by world rank; empty before map_peers
 };
 
 }  // namespace
@@ -92,17 +159,8 @@ std::size_t HostBackend::granule_bytes() const noexcept {
   return kGranuleBytes;
 }
 
-std::unique_ptr<Arena> HostBackend::allocate(std::size_t bytes) {
-  if (bytes == 0 || bytes % kGranuleBytes != 0) {
-    throw Error(ErrorCode::usage, "an arena of " + std::to_string(bytes) +
-                                      " bytes: not a positive multiple of " +
-                                      std::to_string(kGranuleBytes));
-  }
-  Announcement announcement(*domain_, bytes);
-  refuse_if_too_large(*domain_, bytes);
-  UniqueFd fd = create_shared_memory("cohort-arena", bytes,
-                                     [&](std::size_t piece) { announcement.taken(piece); });
-  return std::make_unique<HostArena>(domain_, std::move(fd), bytes);
+std::unique_ptr<Arena> HostBackend::allocate(std::size_t bytes, std::size_t reserve_bytes) {
+  return std::make_unique<HostArena>(domain_, bytes, reserve_bytes);
 }
 
 }  // namespace cohort::host

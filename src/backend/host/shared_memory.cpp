@@ -67,7 +67,25 @@ std::size_t shared_memory_held_bytes(int fd) {
   return static_cast<std::size_t>(status_of(fd).st_blocks) * kBlockBytes;
 }
 
+AddressRange::AddressRange(std::size_t bytes) : bytes_(bytes) {
+  void* const data =
+      ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) {
+    throw_system_error("reserve " + std::to_string(bytes) + " bytes of addresses");
+  }
+  data_ = static_cast<std::byte*>(data);
+}
+
+AddressRange::~AddressRange() {
+  ::munmap(data_, bytes_);
+}
+
 std::shared_ptr<SharedMapping> SharedMapping::map(int fd, std::size_t bytes, WorldRank owner) {
+  return map(fd, bytes, owner, {nullptr, 0, bytes});
+}
+
+std::shared_ptr<SharedMapping> SharedMapping::map(int fd, std::size_t bytes, WorldRank owner,
+                                                  const Where& where) {
   const struct stat status = status_of(fd);
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (static_cast<std::size_t>(status.st_size) != bytes || (seals & F_SEAL_SHRINK) == 0) {
@@ -83,16 +101,20 @@ std::shared_ptr<SharedMapping> SharedMapping::map(int fd, std::size_t bytes, Wor
   std::weak_ptr<SharedMapping>& entry =
       known.mappings[ObjectId{status.st_dev, status.st_ino, bytes}];
   if (std::shared_ptr<SharedMapping> mapping = entry.lock()) return mapping;
-  void* const data =
-      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-  if (data == MAP_FAILED) throw_system_error("map shared memory (mmap)");
-  std::shared_ptr<SharedMapping> mapping(new SharedMapping(static_cast<std::byte*>(data), bytes));
+  auto range = where.range ? where.range : std::make_shared<AddressRange>(where.reserve_bytes);
+  std::byte* const begin = range->data() + where.offset;
+  if (::mmap(begin, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE | MAP_FIXED, fd, 0) ==
+      MAP_FAILED) {
+    throw_system_error("map shared memory (mmap)");
+  }
+  std::shared_ptr<SharedMapping> mapping(new SharedMapping(std::move(range), where.offset, bytes));
   entry = mapping;
   return mapping;
 }
 
 SharedMapping::~SharedMapping() {
-  ::munmap(data_, bytes_);
+  // The addresses stay reserved for what else the range holds or will hold.
+  ::mmap(data(), bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
 }  // namespace cohort::host

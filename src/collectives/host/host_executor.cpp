@@ -54,10 +54,15 @@ struct HostExecutor::Operands {
 HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
                            const heap::ArenaLayout& layout, std::byte* slots,
                            heap::SlotRings& rings, const HostExecutorOptions& options)
-    : plan_(&plan), view_(plan, slots), rings_(&rings), slots_in_arena_(layout.slots_in_arena) {
+    : plan_(&plan),
+      view_(plan, layout, plan.layout().pipeline_stage(domain.rank()), slots),
+      rings_(&rings),
+      slots_in_arena_(layout.slots_in_arena) {
   first_channel_.fill(kNone);
   std::size_t largest_group = 1;
+  const std::uint32_t stage = plan.layout().pipeline_stage(domain.rank());
   for (const heap::ChannelRegion& region : layout.channels) {
+    if (!heap::is_held_by(region.section, stage)) continue;
     const auto index = plan.layout().group_index(region.kind, domain.rank());
     Channel::initialise(arena.local(), region, options.first_sequence);
     std::size_t& first = first_channel_[static_cast<std::size_t>(region.kind)];
@@ -83,7 +88,7 @@ Channel& HostExecutor::channel_of(GroupKind kind, Lane lane) {
   if (first == kNone) {
     throw Error(ErrorCode::usage,
                 "group " + std::string(to_string(kind)) +
-                    " is named by no slot of the plan, so no memory was planned for it");
+                    " is named by no slot that this rank holds, so no memory was planned for it");
   }
   if (lane.index() >= plan_->options().lanes) {
     throw Error(ErrorCode::usage, "lane " + std::to_string(lane.index()) + " of a plan with " +
