@@ -35,6 +35,19 @@ struct SlotSpec {
   friend bool operator==(const SlotSpec&, const SlotSpec&) = default;
 };
 
+/// Messages between two members of a group, asked for with `Plan::send_recv`.
+struct SendRecvSpec {
+  /// Largest message whose operand lies outside the arena; never less than the largest entry of
+  /// the slots that name the group.
+  std::size_t staged_bytes_max = 0;
+};
+
+/// A group kind whose members may send to each other.
+struct PlannedSendRecv {
+  GroupKind kind = GroupKind::world;
+  SendRecvSpec spec;
+};
+
 /// A slot with its name and place. Offsets are from the start of every rank's arena.
 struct PlannedSlot {
   std::string name;
@@ -77,19 +90,26 @@ class COHORT_EXPORT Plan {
   /// stages.
   SlotId slot(std::string name, const SlotSpec& spec);
 
+  /// Plans memory for `Group::send` and `Group::recv` in groups of `kind`: for each lane and peer
+  /// two headers with small operands, for each lane two copies of the largest operand. Local.
+  /// Throws: Error{usage}: a kind twice, a size beyond any machine.
+  void send_recv(GroupKind kind, const SendRecvSpec& spec = {});
+
   const Layout& layout() const noexcept { return layout_; }
   const PlanOptions& options() const noexcept { return options_; }
   std::span<const PlannedSlot> slots() const noexcept { return slots_; }
   const PlannedSlot& slot(SlotId id) const { return slots_.at(id.index()); }
-  /// Group kinds that any slot names, as bits.
+  std::span<const PlannedSendRecv> send_recvs() const noexcept { return send_recvs_; }
+  /// Group kinds that any slot or `send_recv` names, as bits.
   std::uint32_t group_mask() const noexcept;
-  /// Group kinds that any slot held by ranks of `stage` names, as bits.
+  /// Group kinds that any slot held by ranks of `stage`, or any `send_recv`, names, as bits.
   std::uint32_t group_mask(std::uint32_t stage) const noexcept;
 
  private:
   Layout layout_;
   PlanOptions options_;
   std::vector<PlannedSlot> slots_;
+  std::vector<PlannedSendRecv> send_recvs_;
 };
 
 /// One line of a footprint: physical bytes per rank.

@@ -109,6 +109,24 @@ class COHORT_EXPORT Group {
   /// Copies the root's operand to every member. Collective. Cost: one operand read, one wait.
   Verdict broadcast(Tensor operand, GroupRank root, Lane lane = {}) const;
 
+  /// Sends `input` to one other member, which calls `recv` with as many elements of the same type.
+  /// One-way: returns once the message can be read, except that it first waits until the receiver
+  /// has the last message but one to it on this lane, and, for operands outside the arena, until
+  /// the last but one of those has been received by whichever member it went to. Messages of a pair
+  /// of ranks and a lane arrive in order, whatever else happens on the lane. Local but for those
+  /// waits.
+  /// An operand in the heap is shared until its entry is taken again, which waits for the receiver.
+  /// So does a call that writes into any part of that entry: in a ring of messages every rank
+  /// receives into another entry than it sends from.
+  /// Throws, besides the above: Error{usage} if the plan has no `send_recv` for the group; what the
+  /// receiver had against an earlier message (this one has been sent then).
+  /// Cost: nothing is copied from the heap above the limit of host_inline.
+  Verdict send(ConstTensor input, GroupRank to, Lane lane = {}) const;
+
+  /// Receives the next message of member `from` on this lane. Waits for it.
+  /// Cost: one operand read, one wait.
+  Verdict recv(Tensor output, GroupRank from, Lane lane = {}) const;
+
   /// Returns once every member has called it. Collective.
   Verdict barrier(Lane lane = {}) const;
 
@@ -129,7 +147,8 @@ class COHORT_EXPORT Session {
   ~Session();
 
   /// This rank's instance of a group kind. Local.
-  /// Throws: Error{usage} if no slot that this rank holds names the kind, or the rank is in none
+  /// Throws: Error{usage} if no slot that this rank holds, and no `send_recv`, names the kind, or
+  /// the rank is in none
   /// (`leaders`).
   Group group(GroupKind kind) const;
 

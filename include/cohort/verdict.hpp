@@ -20,8 +20,10 @@ enum class Op : std::uint8_t {
   barrier,
   all_to_all,
   all_to_allv,
+  send,
+  recv,
 };
-inline constexpr std::size_t kOpCount = 9;
+inline constexpr std::size_t kOpCount = 11;
 
 /// How elements are combined. Sums run in group-rank order; min and max propagate NaN and order
 /// -0 before +0; integers wrap.

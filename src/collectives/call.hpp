@@ -16,7 +16,8 @@ struct Call {
   Op op = Op::barrier;
   ReduceOp reduce_op = ReduceOp::sum;  ///< of the reductions
   DType dtype = DType::f32;
-  GroupRank root;  ///< of broadcast
+  GroupRank root;  ///< of broadcast; the sender, of send and recv
+  GroupRank to;    ///< the receiver, of send and recv
   Lane lane;
   ConstTensor input;  ///< what peers read
   Tensor output;      ///< where the result goes
@@ -30,6 +31,11 @@ constexpr bool is_reduction(Op op) noexcept {
 
 constexpr bool has_counts(Op op) noexcept {
   return op == Op::all_gatherv || op == Op::reduce_scatterv || op == Op::all_to_allv;
+}
+
+/// Between two members only, with a sequence of their own.
+constexpr bool is_message(Op op) noexcept {
+  return op == Op::send || op == Op::recv;
 }
 
 constexpr bool is_all_to_all(Op op) noexcept {

@@ -97,6 +97,8 @@ std::optional<std::string> find_size_fault(const Call& call, std::uint32_t size,
       return std::nullopt;
     case Op::all_to_all:
     case Op::all_to_allv: return find_exchange_fault(call, size, self);
+    case Op::send:
+    case Op::recv:
     case Op::barrier: return std::nullopt;
   }
   return std::nullopt;

@@ -32,7 +32,16 @@ std::size_t largest_row(std::span<const std::size_t> counts) noexcept {
 
 /// Fields that an operation does not use must not make two equal calls look different.
 std::uint32_t agreed_root(const Call& call) noexcept {
-  return call.op == Op::broadcast ? call.root.index() : 0;
+  return call.op == Op::broadcast || is_message(call.op) ? call.root.index() : 0;
+}
+
+std::uint32_t agreed_receiver(const Call& call) noexcept {
+  return is_message(call.op) ? call.to.index() : 0;
+}
+
+/// The two sides of a message are one call.
+Op agreed_op(const Call& call) noexcept {
+  return call.op == Op::recv ? Op::send : call.op;
 }
 
 ReduceOp agreed_reduce_op(const Call& call) noexcept {
@@ -57,6 +66,8 @@ std::size_t agreed_bytes(const Call& call) noexcept {
       return std::accumulate(call.counts.begin(), call.counts.end(), std::size_t{0}) *
              element_bytes;
     case Op::all_to_allv: return largest_row(call.counts) * element_bytes;
+    case Op::send: return call.input.elements * element_bytes;
+    case Op::recv: return call.output.elements * element_bytes;
     case Op::barrier: return 0;
   }
   return 0;
@@ -66,11 +77,11 @@ std::uint64_t call_hash(const ChannelIdentity& channel, const Call& call, Path p
   const std::array<std::uint64_t, 6> words = {
       std::uint64_t{channel.generation} << 32U | channel.lane.index(),
       std::uint64_t{static_cast<std::uint8_t>(channel.kind)} << 32U | channel.instance,
-      std::uint64_t{static_cast<std::uint8_t>(call.op)} << 32U |
+      std::uint64_t{static_cast<std::uint8_t>(agreed_op(call))} << 32U |
           std::uint64_t{static_cast<std::uint8_t>(agreed_reduce_op(call))} << 24U |
           std::uint64_t{static_cast<std::uint8_t>(call.dtype)} << 16U |
           std::uint64_t{static_cast<std::uint8_t>(path)} << 8U,
-      agreed_root(call),
+      std::uint64_t{agreed_receiver(call)} << 32U | agreed_root(call),
       agreed_bytes(call),
       counts_hash(call),
   };
@@ -84,6 +95,7 @@ CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place 
   record.counts_hash = counts_hash(call);
   record.place = place.word();
   record.root = agreed_root(call);
+  record.receiver = agreed_receiver(call);
   record.op = call.op;
   record.reduce_op = agreed_reduce_op(call);
   record.dtype = call.dtype;
@@ -97,6 +109,9 @@ std::string describe(const CallRecord& record) {
   text += "(";
   if (is_reduction(record.op)) text += std::string(to_string(record.reduce_op)) + ", ";
   if (record.op == Op::broadcast) text += "root " + std::to_string(record.root) + ", ";
+  if (is_message(record.op)) {
+    text += std::to_string(record.root) + " to " + std::to_string(record.receiver) + ", ";
+  }
   text += std::string(to_string(record.dtype)) + ", " + std::to_string(record.bytes) + " bytes";
   if (has_counts(record.op)) {
     text += ", counts hash " + std::to_string(record.counts_hash % 1'000'000);

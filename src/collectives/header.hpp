@@ -69,7 +69,7 @@ struct ChannelIdentity {
 
 /// Bytes of an operand over which ranks agree: all_reduce and broadcast the operand, all_gather one
 /// member's part, reduce_scatter and all_to_all the whole input; v-forms the largest member's part,
-/// or their sum, all_to_allv the largest member's input.
+/// or their sum, all_to_allv the largest member's input; send and recv the message.
 std::size_t agreed_bytes(const Call& call) noexcept;
 
 /// Hash over everything that all members must state alike.
@@ -82,6 +82,7 @@ struct CallRecord {
   std::uint64_t counts_hash = 0;
   std::uint64_t place = 0;
   std::uint32_t root = 0;
+  std::uint32_t receiver = 0;
   Op op = Op::barrier;
   ReduceOp reduce_op = ReduceOp::sum;
   DType dtype = DType::f32;
@@ -91,7 +92,7 @@ struct CallRecord {
 /// What a rank keeps beside one header place.
 struct CallNote {
   CallRecord call;
-  char refusal[216] = {};  ///< why, written only when the place says refused; ends with 0
+  char refusal[208] = {};  ///< why, written only when the place says refused; ends with 0
 };
 static_assert(sizeof(CallNote) == 256);
 

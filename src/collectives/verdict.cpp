@@ -15,6 +15,8 @@ std::string_view to_string(Op op) noexcept {
     case Op::barrier: return "barrier";
     case Op::all_to_all: return "all_to_all";
     case Op::all_to_allv: return "all_to_allv";
+    case Op::send: return "send";
+    case Op::recv: return "recv";
   }
   return "unknown";
 }

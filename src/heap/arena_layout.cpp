@@ -17,7 +17,8 @@ std::uint32_t bit_of(GroupKind kind) {
 }
 
 std::size_t channel_bytes(const ChannelRegion& region) {
-  return kSyncBytes + kPlaceCount * (kPlaceBytes + region.staging_entry_bytes);
+  return kSyncBytes + kPlaceCount * (kPlaceBytes + region.staging_entry_bytes) +
+         region.messages.bytes();
 }
 
 std::string name_of(const ChannelRegion& region) {
@@ -78,6 +79,17 @@ std::size_t largest_operand(const Plan& plan, GroupKind kind, Section section) {
   return largest;
 }
 
+SendRecvRegion send_recv_region(const Plan& plan, GroupKind kind, Section section) {
+  SendRecvRegion region;
+  for (const PlannedSendRecv& planned : plan.send_recvs()) {
+    if (planned.kind != kind) continue;
+    region.peers = plan.layout().group_size(kind);
+    region.staging_entry_bytes = std::max(largest_operand(plan, kind, section),
+                                          align_up(planned.spec.staged_bytes_max, kAlignmentBytes));
+  }
+  return region;
+}
+
 /// Where a kind needs channels: one common section, or each stage that names it.
 std::vector<Section> sections_of(const Plan& plan, GroupKind kind) {
   const auto stage_names_it = [&](const PlannedSlot& slot) {
@@ -103,6 +115,7 @@ std::vector<ChannelRegion> channels_of(const Plan& plan) {
         region.lane = Lane{lane};
         region.section = section;
         region.staging_entry_bytes = largest_operand(plan, kind, section);
+        region.messages = send_recv_region(plan, kind, section);
         channels.push_back(region);
       }
     }
@@ -114,6 +127,11 @@ void place(ChannelRegion& region, SegmentPacker& packer) {
   region.sync_offset = packer.claim(region.section, kSyncBytes);
   region.scratch_offset = packer.claim(region.section, kPlaceCount * kPlaceBytes);
   region.staging_offset = packer.claim(region.section, kPlaceCount * region.staging_entry_bytes);
+  SendRecvRegion& messages = region.messages;
+  if (messages.peers == 0) return;
+  messages.sync_offset = packer.claim(region.section, messages.sync_bytes());
+  messages.scratch_offset = packer.claim(region.section, messages.scratch_bytes());
+  messages.staging_offset = packer.claim(region.section, messages.staging_bytes());
 }
 
 /// Builds one layout: what can stay is copied from the previous one, the rest is packed.
@@ -183,7 +201,9 @@ class LayoutBuilder {
       const auto same = [&](const ChannelRegion& region) {
         return region.kind == old.kind && region.lane == old.lane &&
                region.section == old.section &&
-               region.staging_entry_bytes == old.staging_entry_bytes;
+               region.staging_entry_bytes == old.staging_entry_bytes &&
+               region.messages.peers == old.messages.peers &&
+               region.messages.staging_entry_bytes == old.messages.staging_entry_bytes;
       };
       const auto kept = std::find_if(layout_.channels.begin(), layout_.channels.end(), same);
       if (kept == layout_.channels.end()) {

@@ -34,6 +34,10 @@ inline constexpr std::size_t kPlaceBytes =
     (kHeaderBytes + kInlineBytesMax + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes;
 /// Synchronisation words and call descriptors of one (group, lane).
 inline constexpr std::size_t kSyncBytes = 1024;
+/// Synchronisation words and call descriptors of one peer in send and recv.
+inline constexpr std::size_t kPairSyncBytes = 1280;
+/// What a rank notes about the staging ring of its messages.
+inline constexpr std::size_t kSendStagingBytes = 256;
 /// Header places, and staging entries, of one (group, lane): a rank returns from a call only after
 /// it has read every member's header, so peers are at most one call apart.
 inline constexpr std::size_t kPlaceCount = 2;
@@ -55,6 +59,24 @@ struct SlotRegion {
   std::size_t lease_offset = 0;  ///< of its lease words in the arena; 0 if it has none
 };
 
+/// What send and recv need of one (group kind, lane), where the plan asks for them.
+struct SendRecvRegion {
+  std::uint32_t peers = 0;         ///< members of the group; 0 without send and recv
+  std::size_t sync_offset = 0;     ///< kSendStagingBytes, then kPairSyncBytes for each peer
+  std::size_t scratch_offset = 0;  ///< kPlaceCount header places for each peer
+  std::size_t staging_offset = 0;  ///< a ring of kPlaceCount entries for all peers together
+  std::size_t staging_entry_bytes = 0;
+
+  std::size_t sync_bytes() const noexcept {
+    return peers == 0 ? 0 : kSendStagingBytes + peers * kPairSyncBytes;
+  }
+  std::size_t scratch_bytes() const noexcept { return peers * kPlaceCount * kPlaceBytes; }
+  std::size_t staging_bytes() const noexcept {
+    return peers == 0 ? 0 : kPlaceCount * staging_entry_bytes;
+  }
+  std::size_t bytes() const noexcept { return sync_bytes() + scratch_bytes() + staging_bytes(); }
+};
+
 /// The regions of one (group kind, lane).
 struct ChannelRegion {
   GroupKind kind = GroupKind::world;
@@ -65,6 +87,7 @@ struct ChannelRegion {
   std::size_t scratch_offset = 0;
   std::size_t staging_offset = 0;
   std::size_t staging_entry_bytes = 0;  ///< largest operand of any slot planned for the kind
+  SendRecvRegion messages;
 };
 
 /// Of the words in which a rank says which of a slot's leases it has dropped.
@@ -93,6 +116,16 @@ struct ArenaLayout {
   std::vector<SlotRegion> slots;  ///< by slot
   std::vector<ChannelRegion> channels;  ///< those of all stages; by kind, section, lane
   std::vector<UnusedRegion> unused;
+
+  /// Streams of calls in which peers may read an entry of a rank of `stage`: every channel, and
+  /// every peer that the rank may send to on it.
+  std::size_t reader_count(std::uint32_t stage) const noexcept {
+    std::size_t count = 0;
+    for (const ChannelRegion& channel : channels) {
+      if (is_held_by(channel.section, stage)) count += 1 + channel.messages.peers;
+    }
+    return count;
+  }
 };
 
 /// The layout of a first plan. Throws: Error{usage} if it exceeds `reserve_bytes`.

@@ -51,6 +51,26 @@ void add_channel_rows(const heap::ChannelRegion& region, std::vector<FootprintRo
                   region.staging_offset,
                   heap::kPlaceCount * region.staging_entry_bytes,
                   region.section});
+  const heap::SendRecvRegion& messages = region.messages;
+  if (messages.peers == 0) return;
+  rows.push_back({FootprintRow::Kind::sync,
+                  "send/recv words of " + suffix,
+                  {region.kind},
+                  messages.sync_offset,
+                  messages.sync_bytes(),
+                  region.section});
+  rows.push_back({FootprintRow::Kind::scratch,
+                  "send/recv scratch of " + suffix,
+                  {region.kind},
+                  messages.scratch_offset,
+                  messages.scratch_bytes(),
+                  region.section});
+  rows.push_back({FootprintRow::Kind::staging,
+                  "send/recv staging of " + suffix,
+                  {region.kind},
+                  messages.staging_offset,
+                  messages.staging_bytes(),
+                  region.section});
 }
 
 }  // namespace

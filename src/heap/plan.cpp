@@ -80,6 +80,14 @@ std::size_t next_offset(std::span<const PlannedSlot> slots, std::optional<std::u
   return offset;
 }
 
+std::uint32_t send_recv_mask(std::span<const PlannedSendRecv> send_recvs) {
+  std::uint32_t mask = 0;
+  for (const PlannedSendRecv& planned : send_recvs) {
+    mask |= 1U << static_cast<unsigned>(planned.kind);
+  }
+  return mask;
+}
+
 }  // namespace
 
 Plan::Plan(Layout layout, const PlanOptions& options)
@@ -114,14 +122,29 @@ SlotId Plan::slot(std::string name, const SlotSpec& spec) {
   return SlotId{static_cast<std::uint32_t>(slots_.size() - 1)};
 }
 
+void Plan::send_recv(GroupKind kind, const SendRecvSpec& spec) {
+  const std::string what = "send_recv of group " + std::string(to_string(kind));
+  const auto same_kind = [&](const PlannedSendRecv& planned) { return planned.kind == kind; };
+  if (std::any_of(send_recvs_.begin(), send_recvs_.end(), same_kind)) {
+    throw Error(ErrorCode::usage, what + " is declared twice", std::nullopt, "plan");
+  }
+  if (spec.staged_bytes_max > kSlotBytesMax) {
+    throw Error(
+        ErrorCode::usage,
+        what + ": staged_bytes_max " + std::to_string(spec.staged_bytes_max) + " is too large",
+        std::nullopt, "plan");
+  }
+  send_recvs_.push_back({kind, spec});
+}
+
 std::uint32_t Plan::group_mask() const noexcept {
-  std::uint32_t mask = 0;
+  std::uint32_t mask = send_recv_mask(send_recvs_);
   for (const PlannedSlot& slot : slots_) mask |= slot.group_mask;
   return mask;
 }
 
 std::uint32_t Plan::group_mask(std::uint32_t stage) const noexcept {
-  std::uint32_t mask = 0;
+  std::uint32_t mask = send_recv_mask(send_recvs_);
   for (const PlannedSlot& slot : slots_) mask |= slot.exists_in(stage) ? slot.group_mask : 0;
   return mask;
 }

@@ -54,6 +54,10 @@ std::vector<std::string> plan_lines(const Plan& plan) {
   for (std::size_t i = 0; i < plan.slots().size(); ++i) {
     lines.push_back(slot_line(i, plan.slots()[i]));
   }
+  for (const PlannedSendRecv& planned : plan.send_recvs()) {
+    lines.push_back("send_recv " + std::string(to_string(planned.kind)) + ": staged_bytes_max " +
+                    std::to_string(planned.spec.staged_bytes_max));
+  }
   return lines;
 }
 

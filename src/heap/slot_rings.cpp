@@ -1,24 +1,18 @@
 #include "heap/slot_rings.hpp"
 
-#include <cohort/error.hpp>
-
 namespace cohort::heap {
 
-SlotRings::SlotRings(const Plan& plan, std::size_t channel_count) : channel_count_(channel_count) {
-  if (channel_count > 64) {
-    throw Error(ErrorCode::usage,
-                "the plan has " + std::to_string(channel_count) +
-                    " (group, lane) pairs, more than 64; use fewer lanes",
-                std::nullopt, "commit");
-  }
+SlotRings::SlotRings(const Plan& plan, std::size_t channel_count)
+    : channel_count_(channel_count), words_((channel_count + 63) / 64) {
+  std::size_t entry_count = 0;
   for (const PlannedSlot& slot : plan.slots()) {
     depths_.push_back(slot.spec.depth);
     next_.push_back(0);
-    first_state_.push_back(states_.size());
-    states_.resize(states_.size() + slot.entries());
+    first_entry_.push_back(entry_count);
+    entry_count += slot.entries();
   }
-  for (std::size_t i = 0; i < states_.size(); ++i) states_[i].first_sequence = i * channel_count;
-  sequences_.resize(states_.size() * channel_count);
+  pending_.resize(entry_count * words_);
+  sequences_.resize(entry_count * channel_count);
 }
 
 EntryId SlotRings::next(SlotId slot) {
@@ -29,9 +23,17 @@ EntryId SlotRings::next(SlotId slot) {
 }
 
 void SlotRings::note_use(EntryId entry, std::size_t channel, std::uint64_t sequence) {
-  State& state = state_of(entry);
-  state.pending |= std::uint64_t{1} << channel;
-  sequences_[state.first_sequence + channel] = sequence;
+  const std::size_t index = index_of(entry);
+  pending_[index * words_ + channel / 64] |= std::uint64_t{1} << channel % 64;
+  sequences_[index * channel_count_ + channel] = sequence;
+}
+
+bool SlotRings::is_pending(EntryId entry) const {
+  const std::size_t index = index_of(entry);
+  for (std::size_t word = 0; word < words_; ++word) {
+    if (pending_[index * words_ + word] != 0) return true;
+  }
+  return false;
 }
 
 }  // namespace cohort::heap

@@ -7,8 +7,10 @@
 //      nothing else: the same on every rank of an SPMD program.
 //   2. An entry's pending uses hold, per channel, the sequence of the last call in which peers
 //      could read this rank's copy of it. It is free once every member of each of those channels
-//      has finished that call, whichever group takes it next.
+//      has finished that call, whichever group takes it next. A channel is here any stream of calls
+//      with a sequence of its own: a (group, lane), or one that sends to a peer.
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -36,34 +38,32 @@ class SlotRings {
   /// of `channel`.
   void note_use(EntryId entry, std::size_t channel, std::uint64_t sequence);
 
-  /// Calls `wait(channel, sequence)` for every pending use of `entry`, then forgets them.
+  /// Calls `wait(channel, sequence)` for every pending use of `entry`, and forgets each.
   template <typename Wait>
   void settle(EntryId entry, const Wait& wait) {
-    State& state = state_of(entry);
-    for (std::size_t channel = 0; state.pending != 0 && channel < channel_count_; ++channel) {
-      const std::uint64_t bit = std::uint64_t{1} << channel;
-      if ((state.pending & bit) == 0) continue;
-      wait(channel, sequences_[state.first_sequence + channel]);
-      state.pending &= ~bit;
+    const std::size_t index = index_of(entry);
+    for (std::size_t word = 0; word < words_; ++word) {
+      std::uint64_t& pending = pending_[index * words_ + word];
+      while (pending != 0) {
+        const auto bit = static_cast<std::size_t>(std::countr_zero(pending));
+        const std::size_t channel = word * 64 + bit;
+        wait(channel, sequences_[index * channel_count_ + channel]);
+        pending &= ~(std::uint64_t{1} << bit);
+      }
     }
   }
 
-  bool is_pending(EntryId entry) const { return states_[index_of(entry)].pending != 0; }
+  bool is_pending(EntryId entry) const;
 
  private:
-  struct State {
-    std::uint64_t pending = 0;       // bit per channel
-    std::size_t first_sequence = 0;  // into sequences_
-  };
-
-  std::size_t index_of(EntryId entry) const { return first_state_[entry.slot] + entry.entry; }
-  State& state_of(EntryId entry) { return states_[index_of(entry)]; }
+  std::size_t index_of(EntryId entry) const { return first_entry_[entry.slot] + entry.entry; }
 
   std::size_t channel_count_;
+  std::size_t words_;                     // of 64 channels each
   std::vector<std::uint32_t> depths_;     // by slot
   std::vector<std::uint32_t> next_;       // by slot
-  std::vector<std::size_t> first_state_;  // by slot
-  std::vector<State> states_;             // by entry
+  std::vector<std::size_t> first_entry_;  // by slot, among all entries
+  std::vector<std::uint64_t> pending_;    // (entries, words), a bit per channel
   std::vector<std::uint64_t> sequences_;  // (entries, channels)
 };
 

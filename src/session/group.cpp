@@ -83,6 +83,20 @@ Verdict Group::broadcast(Tensor operand, GroupRank root, Lane lane) const {
   return state_->run(kind_, call);
 }
 
+Verdict Group::send(ConstTensor input, GroupRank to, Lane lane) const {
+  Call call = call_of(Op::send, input, {nullptr, 0, input.dtype}, lane);
+  call.root = rank_;
+  call.to = to;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::recv(Tensor output, GroupRank from, Lane lane) const {
+  Call call = call_of(Op::recv, {nullptr, 0, output.dtype}, output, lane);
+  call.root = from;
+  call.to = rank_;
+  return state_->run(kind_, call);
+}
+
 Verdict Group::barrier(Lane lane) const {
   return state_->run(kind_, call_of(Op::barrier, {}, {}, lane));
 }

@@ -43,10 +43,7 @@ void SessionState::allocate(Backend& backend) {
     slots = private_slots_->local();
   }
   view_ = std::make_unique<heap::HeapView>(plan_, layout_, stage_, slots);
-  const auto channel_count =
-      std::count_if(layout_.channels.begin(), layout_.channels.end(),
-                    [&](const auto& region) { return heap::is_held_by(region.section, stage_); });
-  rings_ = std::make_unique<heap::SlotRings>(plan_, static_cast<std::size_t>(channel_count));
+  rings_ = std::make_unique<heap::SlotRings>(plan_, layout_.reader_count(stage_));
 }
 
 void SessionState::map_peers(host::Domain::TimePoint deadline) {

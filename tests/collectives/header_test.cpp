@@ -101,6 +101,30 @@ TEST(CallHash, BytesAndRootCountWhereTheyAreUsed) {
   EXPECT_NE(broadcast.hash(), root_zero);
 }
 
+TEST(CallHash, BothSidesOfAMessageAreOneCall) {
+  Scene sent(Op::send);
+  sent.call.root = GroupRank{0};
+  sent.call.to = GroupRank{2};
+  sent.call.output.elements = 0;
+  Scene received(Op::recv);
+  received.call.root = GroupRank{0};
+  received.call.to = GroupRank{2};
+  received.call.input.elements = 0;
+  EXPECT_EQ(sent.hash(), received.hash());
+  std::set<std::uint64_t> hashes = {sent.hash()};
+  received.call.output.elements = 7;
+  EXPECT_TRUE(hashes.insert(received.hash()).second);
+  received.call.output.elements = 8;
+  received.call.to = GroupRank{1};
+  EXPECT_TRUE(hashes.insert(received.hash()).second);
+  received.call.root = GroupRank{2};
+  EXPECT_TRUE(hashes.insert(received.hash()).second);
+  received.call.op = Op::broadcast;
+  EXPECT_TRUE(hashes.insert(received.hash()).second);
+  EXPECT_EQ(describe(record_of(sent.call, Path::host_direct, 4, Place{})),
+            "send(0 to 2, f32, 32 bytes, host_direct)");
+}
+
 TEST(CallHash, WhereAnOperandLiesIsNotInIt) {
   Scene scene;
   const std::uint64_t before = scene.hash();

@@ -9,9 +9,10 @@
 namespace cohort::collectives {
 namespace {
 
-constexpr std::array kOps = {Op::all_reduce,     Op::all_gather,      Op::all_gatherv,
-                             Op::reduce_scatter, Op::reduce_scatterv, Op::broadcast,
-                             Op::barrier,        Op::all_to_all,      Op::all_to_allv};
+constexpr std::array kOps = {
+    Op::all_reduce,      Op::all_gather, Op::all_gatherv, Op::reduce_scatter,
+    Op::reduce_scatterv, Op::broadcast,  Op::barrier,     Op::all_to_all,
+    Op::all_to_allv,     Op::send,       Op::recv};
 
 TEST(PathTable, OneRankStaysLocal) {
   for (const Op op : kOps) {

@@ -273,6 +273,27 @@ void check_refused_reduction(Bench& bench, std::size_t elements, ReduceOp op, Ho
                            " was not refused");
 }
 
+/// Every member sends to the member `step` places on and receives from the one as far back: rings
+/// of messages, and with half the group's size pairs that cross.
+void check_messages(Bench& bench, std::size_t elements, Home in, Home out) {
+  const std::uint32_t size = bench.group.size();
+  const std::uint32_t self = bench.group.rank().index();
+  for (std::uint32_t step = 1; step < size;
+       step += step < 2 || step + 1 == size ? 1 : size - 1 - step) {
+    const GroupRank from{(self + size - step) % size};
+    const std::size_t received = elements + from.index() % 2;
+    const Tensor input = bench.operand(in, elements + self % 2, false);
+    fill(input.data, bench.seed, bench.rank, 0, input.elements, bench.dtype);
+    const Tensor output = bench.operand(out, received, true);
+    static_cast<void>(bench.group.send(input, GroupRank{(self + step) % size}));
+    static_cast<void>(bench.group.recv(output, from));
+    for (std::size_t i = 0; i < received; ++i) {
+      bench.expect(output, i, element_bits(bench.seed, bench.group.to_world(from), i, bench.dtype),
+                   "recv");
+    }
+  }
+}
+
 void check_part_size(Bench& bench, std::size_t part, Home in, Home out) {
   const std::uint32_t size = bench.group.size();
   const std::vector<std::size_t> even(size, part);
@@ -291,6 +312,7 @@ void check_part_size(Bench& bench, std::size_t part, Home in, Home out) {
   check_exchange(bench, uneven_matrix(size, part), false, in, out);
   check_exchange(bench, lopsided_matrix(size, part), false, in, out);
   expect_no_exchange_in_place(bench, part, in);
+  check_messages(bench, part * size, in, out);
   check_broadcast(bench, part, in);
   for (const ReduceOp op : kReduceOps) {
     if (!is_reducible(bench.dtype)) {
@@ -321,6 +343,7 @@ Plan collective_plan(const Layout& layout, const PlanOptions& options) {
                                                                  .depth = 2}));
     }
   }
+  for (const GroupKind kind : kinds) plan.send_recv(kind);
   return plan;
 }
 

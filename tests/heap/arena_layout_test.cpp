@@ -41,7 +41,16 @@ Held held_by(const Plan& plan, const ArenaLayout& layout, std::uint32_t stage) {
     held.arena.push_back({channel.scratch_offset, kPlaceCount * kPlaceBytes, "scratch"});
     held.arena.push_back(
         {channel.staging_offset, kPlaceCount * channel.staging_entry_bytes, "staging"});
+    const SendRecvRegion& messages = channel.messages;
+    if (messages.peers == 0) continue;
+    held.arena.push_back({messages.sync_offset, messages.sync_bytes(), "message words"});
+    held.arena.push_back({messages.scratch_offset, messages.scratch_bytes(), "message scratch"});
+    held.arena.push_back({messages.staging_offset, messages.staging_bytes(), "message staging"});
   }
+  // What takes no bytes has no place.
+  const auto is_empty = [](const Span& span) { return span.bytes == 0; };
+  held.arena.erase(std::remove_if(held.arena.begin(), held.arena.end(), is_empty),
+                   held.arena.end());
   return held;
 }
 
@@ -100,6 +109,8 @@ Plan plan_of(const Layout& layout, const std::vector<SlotSpec>& specs, std::uint
   for (std::size_t i = 0; i < specs.size(); ++i) {
     static_cast<void>(plan.slot("s" + std::to_string(i), specs[i]));
   }
+  if (lanes == 2) plan.send_recv(GroupKind::attn_tp);
+  if (lanes == 2) plan.send_recv(GroupKind::pp, {.staged_bytes_max = 7});
   return plan;
 }
 
@@ -245,6 +256,38 @@ TEST(ArenaLayout, SlotsOfAPlanWithoutSymmetryHaveARangeOfTheirOwn) {
     EXPECT_EQ(second.slots[2].offset, on ? first.arena.bytes : first.private_slots.bytes);
     EXPECT_EQ(second.arena.bytes > first.arena.bytes, on);
   }
+}
+
+TEST(ArenaLayout, MessagesGetWordsForEveryPeerAndStagingForTheLargestOperand) {
+  Plan plan(Layout({.tp = 4, .attn_dp = 2}), {.lanes = 2});
+  static_cast<void>(plan.slot("a", spec_of({GroupKind::tp}, 100)));
+  EXPECT_EQ(arena_layout(plan).reader_count(0), 2U);
+  plan.send_recv(GroupKind::tp);
+  plan.send_recv(GroupKind::attn_tp, {.staged_bytes_max = 1000});
+  const ArenaLayout layout = arena_layout(plan);
+  ASSERT_EQ(layout.channels.size(), 4U);
+  for (const ChannelRegion& channel : layout.channels) {
+    const SendRecvRegion& messages = channel.messages;
+    const bool tp = channel.kind == GroupKind::tp;
+    EXPECT_EQ(messages.peers, tp ? 4U : 2U);
+    EXPECT_EQ(messages.staging_entry_bytes, tp ? plan.slots()[0].entry_bytes : 1024U);
+    EXPECT_EQ(channel.staging_entry_bytes, tp ? plan.slots()[0].entry_bytes : 0U);
+  }
+  EXPECT_EQ(layout.reader_count(0), 4U + 2 * 4 + 2 * 2);
+
+  // Messages that change are messages of another region; all else stays.
+  Plan next(plan.layout(), plan.options());
+  static_cast<void>(next.slot("a", spec_of({GroupKind::tp}, 100)));
+  next.send_recv(GroupKind::tp);
+  next.send_recv(GroupKind::attn_tp, {.staged_bytes_max = 2000});
+  const ArenaLayout later = arena_layout(layout, plan, next);
+  for (std::size_t i = 0; i < later.channels.size(); ++i) {
+    const bool stays = later.channels[i].kind == GroupKind::tp;
+    EXPECT_EQ(later.channels[i].sync_offset == layout.channels[i].sync_offset, stays);
+    EXPECT_EQ(later.channels[i].messages.sync_offset == layout.channels[i].messages.sync_offset,
+              stays);
+  }
+  expect_sound(next, later);
 }
 
 TEST(ArenaLayout, RefusesToGrowBeyondTheReservedAddresses) {

@@ -9,6 +9,7 @@ namespace {
 
 Plan make_plan(Symmetry symmetry) {
   Plan plan(Layout{{.tp = 4}}, {.symmetry = symmetry, .lanes = 2});
+  plan.send_recv(GroupKind::tp);
   static_cast<void>(plan.slot("mlp", {.groups = {GroupKind::tp, GroupKind::world},
                                       .dtype = DType::bf16,
                                       .rows_max = 4096,
@@ -68,7 +69,8 @@ TEST(Footprint, ChargesTheControlSegmentToRankZero) {
 TEST(Footprint, PrintsEverySlotAndTheTotal) {
   std::ostringstream text;
   text << footprint(make_plan(Symmetry::on));
-  for (const char* part : {"mlp", "tp", "staging", "scratch", "9.0 MiB"}) {
+  for (const char* part : {"mlp", "tp", "staging", "scratch", "9.0 MiB",
+                           "send/recv words of tp lane 1", "send/recv staging of tp lane 0"}) {
     EXPECT_NE(text.str().find(part), std::string::npos) << part << " missing in\n" << text.str();
   }
 }

@@ -137,6 +137,18 @@ TEST(Plan, GroupMaskIsTheUnionOfItsSlots) {
   EXPECT_EQ(plan.group_mask(0), plan.group_mask());
   const auto bit = [](GroupKind kind) { return 1U << static_cast<unsigned>(kind); };
   EXPECT_EQ(plan.group_mask(), bit(GroupKind::tp) | bit(GroupKind::world) | bit(GroupKind::attn));
+  plan.send_recv(GroupKind::pp);
+  EXPECT_EQ(plan.group_mask(),
+            bit(GroupKind::tp) | bit(GroupKind::world) | bit(GroupKind::attn) | bit(GroupKind::pp));
+}
+
+TEST(Plan, RefusesMessagesOfAGroupTwiceAndBeyondAnyMachine) {
+  Plan plan(Layout{{.tp = 2}});
+  plan.send_recv(GroupKind::tp, {.staged_bytes_max = 100});
+  EXPECT_THROW(plan.send_recv(GroupKind::tp), Error);
+  EXPECT_THROW(plan.send_recv(GroupKind::world, {.staged_bytes_max = std::size_t{1} << 60}), Error);
+  ASSERT_EQ(plan.send_recvs().size(), 1U);
+  EXPECT_EQ(plan.send_recvs()[0].spec.staged_bytes_max, 100U);
 }
 
 }  // namespace

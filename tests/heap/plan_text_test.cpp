@@ -51,7 +51,13 @@ TEST(PlanText, EveryFieldIsInTheDigest) {
       digests.insert(with(stage, leases));
     }
   }
-  EXPECT_EQ(digests.size(), 17U);
+  Plan messages = make_plan(4, DType::f32, 1, GroupKind::tp);
+  messages.send_recv(GroupKind::tp);
+  digests.insert(plan_digest(messages));
+  Plan larger = make_plan(4, DType::f32, 1, GroupKind::tp);
+  larger.send_recv(GroupKind::tp, {.staged_bytes_max = 1});
+  digests.insert(plan_digest(larger));
+  EXPECT_EQ(digests.size(), 19U);
 }
 
 TEST(PlanText, NamesTheFirstDifferingEntryAndItsHolders) {

@@ -72,8 +72,28 @@ TEST(SlotRings, AFailedWaitLeavesTheUsePending) {
   EXPECT_TRUE(rings.is_pending(entry));
 }
 
-TEST(SlotRings, RefusesMoreChannelsThanItHasBits) {
-  EXPECT_THROW(SlotRings(make_plan(), 65), std::exception);
+TEST(SlotRings, HoldsAnyNumberOfChannelsApart) {
+  const Plan plan = make_plan();
+  for (const std::size_t channels : {63U, 64U, 65U, 300U}) {
+    SlotRings rings(plan, channels);
+    const EntryId entry = rings.next(SlotId{1});
+    const EntryId other = rings.next(SlotId{1});
+    std::vector<std::size_t> used;
+    for (std::size_t channel = 0; channel < channels; channel += channel % 3 == 0 ? 1 : 31) {
+      rings.note_use(entry, channel, channel * 7 + 1);
+      used.push_back(channel);
+    }
+    rings.note_use(entry, channels - 1, 5);
+    if (used.back() != channels - 1) used.push_back(channels - 1);
+    EXPECT_FALSE(rings.is_pending(other));
+    std::vector<std::size_t> waited;
+    rings.settle(entry, [&](std::size_t channel, std::uint64_t sequence) {
+      EXPECT_EQ(sequence, channel == channels - 1 ? 5 : channel * 7 + 1);
+      waited.push_back(channel);
+    });
+    EXPECT_EQ(waited, used);
+    EXPECT_FALSE(rings.is_pending(entry));
+  }
 }
 
 }  // namespace

@@ -40,13 +40,14 @@ class Program {
     const Lane lane{static_cast<std::uint32_t>(shared_() % kLanes)};
     const std::size_t part = shared_() % 3 == 0 ? shared_() % 40 : shared_() % 1400;
     const SlotId slot{static_cast<std::uint32_t>(shared_() % 2)};
-    const std::uint64_t op = shared_() % 4;
+    const std::uint64_t op = shared_() % 5;
     linger();
     const Buffer buffer = session_->take(slot);
     std::fill_n(buffer.as<float>(), kElementsMax, -77.0F);
     if (op == 0) all_reduce(group, lane, buffer.elements(part));
     if (op == 1) gather(group, lane, buffer, part);
     if (op == 2) scatter(group, lane, buffer, part);
+    if (op == 4) ring(group, lane, buffer, part);
     if (op == 3) exchange(group, lane, buffer, shared_() % 2 == 0 ? part / 2 : part % 40);
   }
 
@@ -100,6 +101,32 @@ class Program {
     }
   }
 
+  /// Members send around a ring, some of them twice before they receive.
+  void ring(const Group& group, Lane lane, const Buffer& buffer, std::size_t part) {
+    const std::uint32_t size = group.size();
+    if (size == 1) return;
+    const std::uint32_t step = 1 + static_cast<std::uint32_t>(shared_() % (size - 1));
+    const std::uint32_t messages = 1 + static_cast<std::uint32_t>(shared_() % 2);
+    const std::uint32_t self = group.rank().index();
+    const GroupRank from{(self + size - step) % size};
+    const Tensor input = buffer.elements(part);
+    // An entry of its own: writing to the one that is being sent would wait for its receiver.
+    const Tensor output = session_->take(SlotId{1 - buffer.slot().index()}).elements(part);
+    contract::fill(input.data, call_seed_, rank_, 0, part, DType::f32);
+    for (std::uint32_t i = 0; i < messages; ++i) {
+      static_cast<void>(group.send(input, GroupRank{(self + step) % size}, lane));
+      linger();
+    }
+    for (std::uint32_t i = 0; i < messages; ++i) {
+      std::fill_n(static_cast<float*>(output.data), part, -77.0F);
+      static_cast<void>(group.recv(output, from, lane));
+      linger();
+      for (std::size_t k = 0; k < part; ++k) {
+        expect(output, k, contract::element_bits(call_seed_, group.to_world(from), k, DType::f32));
+      }
+    }
+  }
+
   static Tensor buffer_part(const Tensor& whole, std::size_t begin, std::size_t count) {
     return {static_cast<float*>(whole.data) + begin, count, DType::f32};
   }
@@ -141,6 +168,10 @@ TEST(Interleaving, RandomProgramsOverOverlappingGroupsAndLanes) {
                  .rows_max = kElementsMax,
                  .row_elements = 1,
                  .depth = depth}));
+          }
+          for (const GroupKind kind :
+               {GroupKind::tp, GroupKind::attn_cp, GroupKind::attn, GroupKind::attn_tp}) {
+            plan.send_recv(kind);
           }
           Session session = commit(world, plan);
           Program(session, world.rank(), 4711 + layout.world_size()).run(400);

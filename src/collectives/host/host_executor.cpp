@@ -45,12 +45,6 @@ std::size_t own_part_bytes(const Exchange& exchange) noexcept {
 
 }  // namespace
 
-/// Where this rank's operands lie, found before anything is published.
-struct HostExecutor::Operands {
-  std::optional<heap::HeapOperand> input;
-  std::optional<heap::HeapOperand> output;
-};
-
 HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
                            const heap::ArenaLayout& layout, std::byte* slots,
                            heap::SlotRings& rings, const HostExecutorOptions& options)
@@ -65,6 +59,7 @@ HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
     if (!heap::is_held_by(region.section, stage)) continue;
     const auto index = plan.layout().group_index(region.kind, domain.rank());
     Channel::initialise(arena.local(), region, options.first_sequence);
+    PairChannel::initialise(arena.local(), region.messages, options.first_sequence);
     std::size_t& first = first_channel_[static_cast<std::size_t>(region.kind)];
     if (!index) continue;  // a rank that is no leader has no such group
     if (first == kNone) first = channels_.size();
@@ -77,6 +72,8 @@ HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
         GroupRank{static_cast<std::uint32_t>(self)}, channels_.size()));
   }
   operand_scratch_.resize(largest_group);
+  reader_count_ = channels_.size();
+  for (const auto& channel : channels_) open_pairs(*channel, channel->region().messages);
 }
 
 void HostExecutor::attach() {
@@ -99,21 +96,29 @@ Channel& HostExecutor::channel_of(GroupKind kind, Lane lane) {
 
 Verdict HostExecutor::run(GroupKind kind, const Call& call) {
   Channel& channel = channel_of(kind, call.lane);
-  const PathChoice choice =
-      collectives::choose_path({channel.size(), plan_->options().symmetry, call.op,
-                                collectives::agreed_bytes(call), call.dtype});
+  if (collectives::is_message(call.op)) return run_message(channel, call);
+  const PathChoice choice = choice_of(channel, call);
   if (choice.path == Path::local) return run_local(channel, call);
-  const bool refused = choice.reason == Reason::dtype_unsupported;  // below, on every member
-  if (plan_->options().strict && choice.reason != Reason::ok && !refused) {
-    throw Error(ErrorCode::strict_miss,
-                "strict: " + std::string(to_string(call.op)) + " on " +
-                    collectives::describe(kind, channel.ranks()) + " would take path " +
-                    std::string(to_string(choice.path)) + " with reason " +
-                    std::string(to_string(choice.reason)) + ": " +
-                    std::string(explain(choice.reason)),
-                std::nullopt, std::string(to_string(call.op)));
-  }
+  throw_if_strict_forbids(channel, call, choice);
   return run_shared(channel, call, choice);
+}
+
+PathChoice HostExecutor::choice_of(const Channel& channel, const Call& call) const noexcept {
+  return collectives::choose_path({channel.size(), plan_->options().symmetry, call.op,
+                                   collectives::agreed_bytes(call), call.dtype});
+}
+
+void HostExecutor::throw_if_strict_forbids(const Channel& channel, const Call& call,
+                                           PathChoice choice) const {
+  const bool refused = choice.reason == Reason::dtype_unsupported;  // later, on every member
+  if (!plan_->options().strict || choice.reason == Reason::ok || refused) return;
+  throw Error(ErrorCode::strict_miss,
+              "strict: " + std::string(to_string(call.op)) + " on " +
+                  collectives::describe(channel.identity().kind, channel.ranks()) +
+                  " would take path " + std::string(to_string(choice.path)) + " with reason " +
+                  std::string(to_string(choice.reason)) + ": " +
+                  std::string(explain(choice.reason)),
+              std::nullopt, std::string(to_string(call.op)));
 }
 
 Verdict HostExecutor::run_local(Channel& channel, const Call& call) {
@@ -168,11 +173,14 @@ std::optional<std::string> HostExecutor::prepare(const Channel& channel, const C
   const bool stages_input =
       path == Path::host_staged || (path == Path::host_direct && !operands.input);
   const std::size_t staged_bytes = peers_read_input(call, channel.self()) ? input_bytes(call) : 0;
-  if (stages_input && staged_bytes > channel.region().staging_entry_bytes) {
+  const std::size_t staging_bytes = collectives::is_message(call.op)
+                                        ? channel.region().messages.staging_entry_bytes
+                                        : channel.region().staging_entry_bytes;
+  if (stages_input && staged_bytes > staging_bytes) {
     return "the operand of " + std::to_string(staged_bytes) +
            " bytes lies outside the arena and is larger than the largest one planned for this "
            "group, " +
-           std::to_string(channel.region().staging_entry_bytes) + " bytes";
+           std::to_string(staging_bytes) + " bytes";
   }
   return std::nullopt;
 }
@@ -181,7 +189,7 @@ Verdict HostExecutor::run_shared(Channel& channel, const Call& call, PathChoice 
   const std::uint64_t begin = collectives::ticks();
   Operands operands;
   const auto fault = prepare(channel, call, choice.path, operands);
-  if (!fault && operands.output) settle(operands.output->entry);
+  if (!fault && operands.output) await_readers(operands.output->entry);
 
   Exchange exchange(channel, call, choice.path);
   Verdict verdict{choice.path, choice.reason, 0};
@@ -267,31 +275,34 @@ void HostExecutor::dispatch(Exchange& exchange, Path path) {
     case Op::all_to_allv: pull_all_to_all(exchange); return;
     case Op::broadcast: pull_broadcast(exchange); return;
     case Op::barrier: exchange.arrive_all(); return;
+    case Op::send:
+    case Op::recv: return;  // not collective: see messages.cpp
   }
 }
 
 void HostExecutor::throw_if_strict_miss(const Exchange& exchange) const {
   const auto member = exchange.first_staged();
   if (!member) return;
-  const WorldRank rank = exchange.channel().ranks()[*member];
-  throw Error(ErrorCode::strict_miss,
-              "strict: rank " + std::to_string(rank.index()) + "'s operand of " +
-                  exchange.describe() + " lies outside the arena (operand_not_in_heap): " +
-                  std::string(explain(Reason::operand_not_in_heap)),
-              rank, std::string(to_string(exchange.call().op)));
+  throw_strict_miss(exchange.channel().ranks()[*member], exchange.describe(), exchange.call().op);
 }
 
-void HostExecutor::settle(heap::EntryId entry) {
-  rings_->settle(entry, [this](std::size_t channel, std::uint64_t sequence) {
-    channels_[channel]->await_done(sequence);
-  });
+void HostExecutor::throw_strict_miss(WorldRank rank, const std::string& what, Op op) {
+  throw Error(ErrorCode::strict_miss,
+              "strict: rank " + std::to_string(rank.index()) + "'s operand of " + what +
+                  " lies outside the arena (operand_not_in_heap): " +
+                  std::string(explain(Reason::operand_not_in_heap)),
+              rank, std::string(to_string(op)));
 }
 
 void HostExecutor::book(Channel& channel, const Call& call, const Verdict& verdict,
                         std::uint64_t begin_ticks, std::uint64_t wait_ticks) {
   collectives::LedgerEntry& entry = channel.ledger().entry(call.op, verdict.path, verdict.reason);
   ++entry.calls;
-  entry.bytes += call.op == Op::barrier ? 0 : input_bytes(call);
+  if (call.op == Op::recv) {
+    entry.bytes += output_bytes(call);
+  } else if (call.op != Op::barrier) {
+    entry.bytes += input_bytes(call);
+  }
   entry.copied_bytes += verdict.copied_bytes;
   entry.total_ticks += collectives::ticks() - begin_ticks;
   entry.wait_ticks += wait_ticks;

@@ -16,6 +16,8 @@
 #include "collectives/executor.hpp"
 #include "collectives/host/channel.hpp"
 #include "collectives/host/exchange.hpp"
+#include "collectives/host/message.hpp"
+#include "collectives/host/pair_channel.hpp"
 #include "heap/arena_layout.hpp"
 #include "heap/heap_view.hpp"
 #include "heap/slot_rings.hpp"
@@ -41,7 +43,11 @@ class HostExecutor final : public collectives::Executor {
   void clear_ledger() override;
 
  private:
-  struct Operands;
+  /// Where this rank's operands lie, found before anything is published.
+  struct Operands {
+    std::optional<heap::HeapOperand> input;
+    std::optional<heap::HeapOperand> output;
+  };
 
   Channel& channel_of(GroupKind kind, Lane lane);
   Verdict run_local(Channel& channel, const collectives::Call& call);
@@ -55,14 +61,36 @@ class HostExecutor final : public collectives::Executor {
   void publish_pull(Exchange& exchange, const Operands& operands, Verdict& verdict);
   void dispatch(Exchange& exchange, Path path);
   void throw_if_strict_miss(const Exchange& exchange) const;
+  [[noreturn]] static void throw_strict_miss(WorldRank rank, const std::string& what, Op op);
+  PathChoice choice_of(const Channel& channel, const collectives::Call& call) const noexcept;
+  void throw_if_strict_forbids(const Channel& channel, const collectives::Call& call,
+                               PathChoice choice) const;
   void book(Channel& channel, const collectives::Call& call, const Verdict& verdict,
             std::uint64_t begin_ticks, std::uint64_t wait_ticks);
+
+  // --- send and recv, in run_message.cpp -----------------------------------------------------
+
+  void open_pairs(Channel& channel, const heap::SendRecvRegion& region);
+  Verdict run_message(Channel& channel, const collectives::Call& call);
+  void send(PairChannel& pairs, Message& message, const collectives::Call& call,
+            const Operands& operands, const std::optional<std::string>& fault, Verdict& verdict);
+  void publish_message(PairChannel& pairs, Message& message, const collectives::Call& call,
+                       const Operands& operands, Verdict& verdict);
+  void receive(Message& message, const collectives::Call& call,
+               const std::optional<std::string>& fault, const Verdict& verdict);
+  [[noreturn]] static void throw_refused(const PairChannel& pairs, std::uint32_t peer,
+                                         const RefusedMessage& refused);
+  std::pair<PairChannel*, std::uint32_t> pair_of(std::size_t reader) const;
+  /// Waits until nobody reads an entry any more; refused messages are reported elsewhere.
+  void await_readers(heap::EntryId entry);
 
   const Plan* plan_;
   heap::HeapView view_;
   heap::SlotRings* rings_;
   bool slots_in_arena_;
   std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)
+  std::vector<std::unique_ptr<PairChannel>> pairs_;           // by channel; null without send_recv
+  std::size_t reader_count_ = 0;                              // channels, then peers to send to
   std::array<std::size_t, kGroupKindCount> first_channel_{};  // by kind; kNone if not planned
   std::vector<const std::byte*> operand_scratch_;             // one per member of the largest group
   std::byte* result_ = nullptr;                               // of the all_reduce in flight

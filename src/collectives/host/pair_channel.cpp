@@ -1,0 +1,97 @@
+#include "collectives/host/pair_channel.hpp"
+
+#include <new>
+#include <string>
+
+#include "base/test_point.hpp"
+
+namespace cohort::host {
+
+using collectives::CallNote;
+using collectives::Place;
+
+PairChannel::PairChannel(Channel& channel, std::size_t first_reader)
+    : channel_(&channel), first_reader_(first_reader) {}
+
+void PairChannel::initialise(std::byte* arena, const heap::SendRecvRegion& region,
+                             std::uint64_t sequence) {
+  if (region.peers == 0) return;
+  std::byte* const sync = arena + region.sync_offset;
+  new (sync) SendStaging{};
+  for (std::size_t peer = 0; peer < region.peers; ++peer) {
+    auto* words = new (sync + heap::kSendStagingBytes + peer * heap::kPairSyncBytes) PairWords{};
+    words->sent = sequence;
+    words->checked = sequence;
+    words->credit.store(sequence, std::memory_order_relaxed);
+    for (std::size_t i = 0; i < heap::kPlaceCount; ++i) {
+      std::byte* place =
+          arena + region.scratch_offset + (peer * heap::kPlaceCount + i) * heap::kPlaceBytes;
+      new (place) std::atomic<std::uint64_t>(sequence);
+    }
+  }
+}
+
+PairWords& PairChannel::words(std::uint32_t owner, std::uint32_t peer) const noexcept {
+  return *reinterpret_cast<PairWords*>(channel_->arena_of(owner) + region().sync_offset +
+                                       heap::kSendStagingBytes + peer * heap::kPairSyncBytes);
+}
+
+HeaderPlace& PairChannel::place(std::uint32_t from, std::uint32_t to,
+                                std::uint64_t sequence) const noexcept {
+  const std::size_t index = to * heap::kPlaceCount + sequence % heap::kPlaceCount;
+  return *reinterpret_cast<HeaderPlace*>(channel_->arena_of(from) + region().scratch_offset +
+                                         index * heap::kPlaceBytes);
+}
+
+std::uint64_t PairChannel::await_credit(std::uint32_t peer, std::uint64_t sequence,
+                                        std::string_view phase) {
+  const std::atomic<std::uint64_t>& credit = words(peer, channel_->self()).credit;
+  const auto ready = [&] { return reached(credit.load(std::memory_order_seq_cst), sequence); };
+  if (ready()) return 0;
+  const std::uint64_t begin = collectives::ticks();
+  Domain& domain = channel_->domain();
+  const WorldRank rank = channel_->ranks()[peer];
+  domain.wait_for(rank, domain.limits().steady, ready, [&] {
+    return WaitSubject{
+        phase, std::string(phase) + " until rank " + std::to_string(rank.index()) +
+                   " has received message " + std::to_string(sequence) + " from rank " +
+                   std::to_string(channel_->ranks()[channel_->self()].index()) + " on " +
+                   collectives::describe(channel_->identity().kind, channel_->ranks()) + " lane " +
+                   std::to_string(channel_->identity().lane.index())};
+  });
+  return collectives::ticks() - begin;
+}
+
+std::optional<RefusedMessage> PairChannel::next_refusal(std::uint32_t peer) {
+  PairWords& mine = words(channel_->self(), peer);
+  const PairWords& theirs = words(peer, channel_->self());
+  const std::uint64_t credit = theirs.credit.load(std::memory_order_seq_cst);
+  while (mine.checked != credit) {
+    const std::uint64_t sequence = ++mine.checked;
+    const CallNote& note = theirs.refusals[sequence % heap::kPlaceCount];
+    const Place place = Place::from_word(note.call.place);
+    if (note.call.sequence != sequence || place.kind() != Place::Kind::refused) continue;
+    return RefusedMessage{sequence, place.code(), note.refusal};
+  }
+  return std::nullopt;
+}
+
+std::size_t PairChannel::claim_staging(std::uint32_t peer, std::uint64_t sequence,
+                                       std::uint64_t& wait_ticks) {
+  auto& ring =
+      *reinterpret_cast<SendStaging*>(channel_->arena_of(channel_->self()) + region().sync_offset);
+  const std::size_t entry = ring.next;
+  SendStaging::Use& last = ring.uses[entry];
+  if (last.used != 0) wait_ticks += await_credit(last.peer, last.sequence, "send");
+  last = {sequence, peer, 1};
+  ring.next = (entry + 1) % heap::kPlaceCount;
+  return region().staging_offset + entry * region().staging_entry_bytes;
+}
+
+std::string describe(const RefusedMessage& refused, WorldRank from, WorldRank to) {
+  return "rank " + std::to_string(to.index()) + " refused message " +
+         std::to_string(refused.sequence) + " from rank " + std::to_string(from.index()) + ": " +
+         refused.text;
+}
+
+}  // namespace cohort::host
