@@ -1,7 +1,7 @@
 # cohort::cohort, the shipped library: one shared object made from the objects of the runtime
 # folders. Model and engine stay out of it, they drag in what a user of the runtime does not need.
 
-set(runtime_folders base topology rendezvous backend heap reduce collectives session layer)
+set(runtime_folders base topology rendezvous backend heap reduce collectives session layer capi)
 
 # Not called `cohort`, which is the name of the command's file in the build folder.
 add_library(cohort_library SHARED)
@@ -17,7 +17,11 @@ target_include_directories(cohort_library PUBLIC
   $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(cohort_library PUBLIC cxx_std_20)
-target_link_options(cohort_library PRIVATE -Wl,--no-undefined)
+# The standard library's templates, instantiated here, would be visible without the script.
+set(export_script ${CMAKE_CURRENT_LIST_DIR}/exports.map)
+target_link_options(cohort_library PRIVATE -Wl,--no-undefined
+  -Wl,--version-script=${export_script})
+set_target_properties(cohort_library PROPERTIES LINK_DEPENDS ${export_script})
 # Until 1.0 every minor version may change the interface, so it stands in the soname.
 set_target_properties(cohort_library PROPERTIES
   OUTPUT_NAME cohort
@@ -43,4 +47,5 @@ install(FILES ${PROJECT_BINARY_DIR}/cohortConfig.cmake
   ${PROJECT_BINARY_DIR}/cohortConfigVersion.cmake DESTINATION ${package_directory}
   COMPONENT library)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/cohort ${PROJECT_BINARY_DIR}/include/cohort
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library FILES_MATCHING PATTERN "*.hpp")
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library
+  FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")

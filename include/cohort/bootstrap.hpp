@@ -39,6 +39,18 @@ class COHORT_EXPORT Bootstrap {
 
   /// A world of one rank. Local.
   static std::unique_ptr<Bootstrap> solo();
+
+  /// What `all_gather` promises, done by the caller's own control plane.
+  using AllGather = std::function<std::vector<std::vector<std::byte>>(
+      std::span<const std::byte> mine, TimePoint deadline)>;
+
+  /// Ranks meet over what the caller already has: `all_gather` is called on every rank, equally
+  /// often and in the same order. What it throws leaves `World::join` as it is. Local.
+  /// Throws: Error{usage} for a rank outside the world or a function that is empty; later, from
+  /// `all_gather`, for a result without one entry a rank, or whose entry of this rank is not what
+  /// this rank gave.
+  static std::unique_ptr<Bootstrap> from_callback(WorldRank rank, std::uint32_t world_size,
+                                                  AllGather all_gather);
 };
 
 /// Runs `rank_count` ranks as threads of this process and returns when all have ended.

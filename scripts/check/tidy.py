@@ -17,12 +17,13 @@ README_LINES_MAX = 200
 
 # A folder of src/ may include only itself and those before it.
 READING_ORDER = (
-    "base topology rendezvous backend heap collectives session layer model engine report".split()
-)
+    "base topology rendezvous backend heap collectives session layer capi "
+    "model engine report"
+).split()
 # Folders of tests/ that have no twin in src/.
 FREE_TEST_FOLDERS = set("apps contract e2e ranks process install scripts support data".split())
 
-CODE = re.compile(r"\.(cpp|hpp|py|cmake)$|CMakeLists\.txt$|^scripts/[^.]+$|^\.ci/run$")
+CODE = re.compile(r"\.(cpp|hpp|c|h|py|cmake)$|CMakeLists\.txt$|^scripts/[^.]+$|^\.ci/run$")
 TEXT = re.compile(CODE.pattern + r"|\.(md|txt|json|in|clang-tidy|clang-format)$")
 DATA = re.compile(r"^tests/(data|golden)/|/(data|golden)/")
 # Spelled in pieces so that this file does not find itself.
@@ -30,6 +31,7 @@ LEFTOVER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 HOME_PATH = re.compile(r"(?<![\w.}])/(home/\w+|ro" + r"ot|wo" + r"rk)/")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
 STANDARD_HEADER = re.compile(r"^[a-z_0-9]+$")
+STANDARD_C_HEADER = re.compile(r"^std(def|int)\.h$")
 
 
 def read_tracked(root):
@@ -81,8 +83,9 @@ def check_includes(files):
     for path, text in files.items():
         includes = INCLUDE.findall(text)
         if path.startswith("include/"):
+            standard_header = STANDARD_C_HEADER if path.endswith(".h") else STANDARD_HEADER
             for mark, name in includes:
-                standard = mark == "<" and STANDARD_HEADER.match(name)
+                standard = mark == "<" and standard_header.match(name)
                 if not standard and not (mark == "<" and name.startswith("cohort/")):
                     yield f"{path}: includes {name}; public headers take only the standard library"
         parts = path.split("/")
@@ -108,13 +111,13 @@ def check_lists(files):
         if not path.endswith("CMakeLists.txt"):
             continue
         folder = posixpath.dirname(path)
-        for name in re.findall(r"[^\s()\"=]+\.cpp", text):
+        for name in re.findall(r"[^\s()\"=]+\.c(?:pp)?\b", text):
             name = name.replace("${CMAKE_CURRENT_SOURCE_DIR}/", "")
             start = "" if name.startswith("${PROJECT_SOURCE_DIR}/") else folder
             name = name.removeprefix("${PROJECT_SOURCE_DIR}/")
             listed.add(posixpath.normpath(posixpath.join(start, name)))
     for path in files:
-        if path.endswith(".cpp") and path not in listed:
+        if path.endswith((".cpp", ".c")) and path not in listed:
             yield f"{path}: listed in no CMakeLists.txt"
 
 

@@ -13,6 +13,21 @@ foreach(folder IN LISTS FOLDERS)
       message(SEND_ERROR "${header} does not compile alone with ${COMPILER}:\n${messages}")
     endif()
   endforeach()
+  # The C interface, as C11 without extensions, and as C++.
+  file(GLOB_RECURSE headers ${folder}/cohort/*.h)
+  foreach(header IN LISTS headers)
+    foreach(language "c;-std=c11" "c++;-std=c++20")
+      list(POP_FRONT language name)
+      execute_process(COMMAND ${COMPILER} -x ${name} ${language} -fsyntax-only
+        -pedantic-errors -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Werror
+        ${include_flags} -include ${header} /dev/null
+        RESULT_VARIABLE status ERROR_VARIABLE messages)
+      math(EXPR checked "${checked} + 1")
+      if(NOT status EQUAL 0)
+        message(SEND_ERROR "${header} does not compile alone as ${name}:\n${messages}")
+      endif()
+    endforeach()
+  endforeach()
 endforeach()
 if(checked EQUAL 0)
   message(FATAL_ERROR "no header found in ${FOLDERS}")

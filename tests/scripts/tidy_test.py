@@ -53,6 +53,13 @@ class Tidy(unittest.TestCase):
         for include in ("<fmt/core.h>", '"base/hash.hpp"', "<unistd.h>"):
             self.expect("include/cohort/error.hpp", f"#include {include}\n", "public headers")
 
+    def test_c_headers_take_only_sizes(self):
+        clean = "#include <stddef.h>\n#include <stdint.h>\n#include <cohort/names.h>\n"
+        path = "include/cohort/cohort.h"
+        self.assertEqual(tidy.findings_of(dict(CLEAN, **{path: clean})), [])
+        for include in ("<stdio.h>", "<cstdint>", '"names.h"'):
+            self.expect(path, f"#include {include}\n", "public headers")
+
     def test_reading_order(self):
         later = '#include "heap/arena.hpp"\n'
         self.expect("src/base/error.cpp", later, "comes later in the reading order")
@@ -65,6 +72,7 @@ class Tidy(unittest.TestCase):
 
     def test_unlisted_sources(self):
         self.expect("src/base/hash.cpp", "", "listed in no CMakeLists.txt")
+        self.expect("tests/base/program.c", "", "listed in no CMakeLists.txt")
         # `arena.cpp` is no part of a listed `host/arena.cpp`.
         self.expect("src/heap/arena.cpp", "", "listed in no CMakeLists.txt")
         shared = dict(CLEAN, **{"tests/support/ranks.cpp": ""})
