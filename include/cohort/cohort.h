@@ -206,7 +206,8 @@ typedef struct cohort_call {
   size_t input_elements;
   void* output;
   size_t output_elements;
-  const size_t* counts; /* v-forms: elements of each member, in group order */
+  const size_t* counts; /* v-forms: elements of each member in group order; all_to_allv: of each
+                           pair, from member i to member j at i * group size + j */
   size_t counts_length;
   uint32_t reduce_op;
   uint32_t root; /* broadcast: place in the group */
@@ -226,6 +227,10 @@ COHORT_API int cohort_reduce_scatter(cohort_session session, const cohort_call* 
                                      cohort_verdict* verdict);
 COHORT_API int cohort_reduce_scatterv(cohort_session session, const cohort_call* call,
                                       cohort_verdict* verdict);
+COHORT_API int cohort_all_to_all(cohort_session session, const cohort_call* call,
+                                 cohort_verdict* verdict);
+COHORT_API int cohort_all_to_allv(cohort_session session, const cohort_call* call,
+                                  cohort_verdict* verdict);
 COHORT_API int cohort_broadcast(cohort_session session, const cohort_call* call,
                                 cohort_verdict* verdict);
 COHORT_API int cohort_barrier(cohort_session session, const cohort_call* call,

@@ -69,7 +69,9 @@ enum cohort_op {
   COHORT_OP_REDUCE_SCATTER = 4,
   COHORT_OP_REDUCE_SCATTERV = 5,
   COHORT_OP_BROADCAST = 6,
-  COHORT_OP_BARRIER = 7
+  COHORT_OP_BARRIER = 7,
+  COHORT_OP_ALL_TO_ALL = 8,
+  COHORT_OP_ALL_TO_ALLV = 9
 };
 
 /* Which way a call took. */

@@ -92,6 +92,20 @@ int cohort_reduce_scatterv(cohort_session session, const cohort_call* call,
   });
 }
 
+int cohort_all_to_all(cohort_session session, const cohort_call* call, cohort_verdict* verdict) {
+  return collective(session, call, verdict, [](const Session& known, const cohort_call& given) {
+    const Operands o = operands_of(known, given);
+    return o.group.all_to_all(o.input, o.output, o.lane);
+  });
+}
+
+int cohort_all_to_allv(cohort_session session, const cohort_call* call, cohort_verdict* verdict) {
+  return collective(session, call, verdict, [](const Session& known, const cohort_call& given) {
+    const Operands o = operands_of(known, given);
+    return o.group.all_to_allv(o.input, o.output, o.counts, o.lane);
+  });
+}
+
 int cohort_broadcast(cohort_session session, const cohort_call* call, cohort_verdict* verdict) {
   return collective(session, call, verdict, [](const Session& known, const cohort_call& given) {
     if (given.input != nullptr && given.input != given.output) {

@@ -59,7 +59,9 @@ constexpr std::array kOps =
                              {COHORT_OP_REDUCE_SCATTER, Op::reduce_scatter},
                              {COHORT_OP_REDUCE_SCATTERV, Op::reduce_scatterv},
                              {COHORT_OP_BROADCAST, Op::broadcast},
-                             {COHORT_OP_BARRIER, Op::barrier}});
+                             {COHORT_OP_BARRIER, Op::barrier},
+                             {COHORT_OP_ALL_TO_ALL, Op::all_to_all},
+                             {COHORT_OP_ALL_TO_ALLV, Op::all_to_allv}});
 
 constexpr std::array kPaths =
     std::to_array<Pair<Path>>({{COHORT_PATH_LOCAL, Path::local},

@@ -215,6 +215,35 @@ static int check_gathers(const struct job* job) {
   return 0;
 }
 
+static int check_exchanges(const struct job* job) {
+  /* Member i sends 100 * i + j to member j; then also, but only to those above it. */
+  int32_t sent[kRanksMax];
+  int32_t received[kRanksMax];
+  size_t counts[kRanksMax * kRanksMax];
+  for (uint32_t i = 0; i < job->size; ++i) {
+    sent[i] = (int32_t)(100 * job->rank + i);
+    for (uint32_t j = 0; j < job->size; ++j) counts[i * job->size + j] = j > i ? 1 : 0;
+  }
+  cohort_call call = {.size = sizeof call,
+                      .group = COHORT_GROUP_ATTN_CP,
+                      .dtype = COHORT_DTYPE_I32,
+                      .input = sent,
+                      .input_elements = job->size,
+                      .output = received,
+                      .output_elements = job->size};
+  EXPECT_OK(cohort_all_to_all(job->session, &call, NULL));
+  for (uint32_t i = 0; i < job->size; ++i) EXPECT(received[i] == (int32_t)(100 * i + job->rank));
+  call.input = sent + job->rank + 1;
+  call.input_elements = job->size - 1 - job->rank;
+  call.output_elements = job->rank;
+  call.counts = counts;
+  call.counts_length = (size_t)job->size * job->size;
+  memset(received, 0, sizeof received);
+  EXPECT_OK(cohort_all_to_allv(job->session, &call, NULL));
+  for (uint32_t i = 0; i < job->rank; ++i) EXPECT(received[i] == (int32_t)(100 * i + job->rank));
+  return 0;
+}
+
 /* A slot of attn_cp used on tp: an error on every rank, after which the session goes on. */
 static int check_refusal(const struct job* job) {
   cohort_buffer buffer = {.size = sizeof buffer};
@@ -273,6 +302,7 @@ int run_rank(cohort_world world) {
   RUN(check_groups(&job));
   RUN(check_reductions(&job));
   RUN(check_gathers(&job));
+  RUN(check_exchanges(&job));
   RUN(check_refusal(&job));
   RUN(check_ledger(&job));
   uint64_t registrations = 1;

@@ -22,3 +22,11 @@ run(${WORK}/build/example)
 if(NOT output MATCHES "\n10 by host_inline")
   message(FATAL_ERROR "the example printed: ${output}")
 endif()
+
+run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer_c -B ${WORK}/build_c -G ${GENERATOR}
+  -D CMAKE_PREFIX_PATH=${WORK}/prefix -D CMAKE_BUILD_TYPE=Release -D EXAMPLE=${C_EXAMPLE})
+run(${CMAKE_COMMAND} --build ${WORK}/build_c)
+run(${WORK}/build_c/c_example)
+if(NOT output MATCHES "the sum over 1 ranks is 1, by local")
+  message(FATAL_ERROR "the C example printed: ${output}")
+endif()

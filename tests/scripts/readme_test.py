@@ -16,7 +16,7 @@ COMMAND = sys.argv.pop()
 class Readme(unittest.TestCase):
     def test_the_program_is_the_example_that_is_built_and_run(self):
         programs = re.findall(r"```cpp\n(.*?)```", README, re.DOTALL)
-        self.assertEqual(programs, [(ROOT / "examples" / "four_ranks.cpp").read_text()])
+        self.assertEqual(programs, [(ROOT / "examples" / "03_ranks_as_threads.cpp").read_text()])
         self.assertLessEqual(len(programs[0].splitlines()), 25)
 
     def test_shown_output_is_what_the_command_prints(self):
