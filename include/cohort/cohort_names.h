@@ -57,7 +57,10 @@ enum cohort_dtype {
   COHORT_DTYPE_F32 = 1,
   COHORT_DTYPE_BF16 = 2,
   COHORT_DTYPE_I32 = 3,
-  COHORT_DTYPE_I64 = 4
+  COHORT_DTYPE_I64 = 4,
+  COHORT_DTYPE_F16 = 5,
+  COHORT_DTYPE_U8 = 6,
+  COHORT_DTYPE_F8E4M3 = 7 /* moved, never reduced */
 };
 
 enum cohort_reduce_op { COHORT_REDUCE_SUM = 1, COHORT_REDUCE_MIN = 2, COHORT_REDUCE_MAX = 3 };
@@ -87,7 +90,8 @@ enum cohort_reason {
   COHORT_REASON_OK = 0,
   COHORT_REASON_GROUP_SIZE_ONE = 1,
   COHORT_REASON_DISABLED = 2,
-  COHORT_REASON_OPERAND_NOT_IN_HEAP = 3
+  COHORT_REASON_OPERAND_NOT_IN_HEAP = 3,
+  COHORT_REASON_DTYPE_UNSUPPORTED = 4
 };
 
 /* Stable spellings, e.g. "attn_cp", "bf16", "all_reduce"; "unknown" for other numbers. */

@@ -45,7 +45,10 @@ constexpr std::array kGroupKinds =
 constexpr std::array kDTypes = std::to_array<Pair<DType>>({{COHORT_DTYPE_F32, DType::f32},
                                                            {COHORT_DTYPE_BF16, DType::bf16},
                                                            {COHORT_DTYPE_I32, DType::i32},
-                                                           {COHORT_DTYPE_I64, DType::i64}});
+                                                           {COHORT_DTYPE_I64, DType::i64},
+                                                           {COHORT_DTYPE_F16, DType::f16},
+                                                           {COHORT_DTYPE_U8, DType::u8},
+                                                           {COHORT_DTYPE_F8E4M3, DType::f8e4m3}});
 
 constexpr std::array kReduceOps =
     std::to_array<Pair<ReduceOp>>({{COHORT_REDUCE_SUM, ReduceOp::sum},
@@ -73,7 +76,8 @@ constexpr std::array kReasons =
     std::to_array<Pair<Reason>>({{COHORT_REASON_OK, Reason::ok},
                                  {COHORT_REASON_GROUP_SIZE_ONE, Reason::group_size_one},
                                  {COHORT_REASON_DISABLED, Reason::disabled},
-                                 {COHORT_REASON_OPERAND_NOT_IN_HEAP, Reason::operand_not_in_heap}});
+                                 {COHORT_REASON_OPERAND_NOT_IN_HEAP, Reason::operand_not_in_heap},
+                                 {COHORT_REASON_DTYPE_UNSUPPORTED, Reason::dtype_unsupported}});
 
 template <typename Table, typename Enum>
 std::uint32_t find_number(const Table& table, Enum value) noexcept {
