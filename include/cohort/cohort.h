@@ -81,6 +81,7 @@ typedef struct cohort_plan_options {
   uint32_t strict;       /* 1: any path but the promised one is an error on all ranks */
   uint32_t lanes;        /* independent streams of collectives per group; 0 means 1 */
   uint32_t reserved;     /* 0 */
+  size_t reserve_bytes;  /* address range for each rank's arena; 0 leaves it to the library */
 } cohort_plan_options;
 
 /* `depth` equal entries of at most rows_max x row_elements elements each. */
@@ -90,8 +91,8 @@ typedef struct cohort_slot_spec {
   uint32_t dtype;
   size_t rows_max;
   size_t row_elements;
-  uint32_t depth;    /* 0 means 1 */
-  uint32_t reserved; /* 0 */
+  uint32_t depth;          /* 0 means 1 */
+  uint32_t one_plus_stage; /* the pipeline stage whose ranks hold it, and 1; 0: all ranks do */
 } cohort_slot_spec;
 
 /* `options` may be null. The layout is copied. */
@@ -106,6 +107,8 @@ typedef struct cohort_footprint {
   size_t arena_bytes;   /* of every rank */
   size_t control_bytes; /* of the control memory, charged to world rank 0 */
   size_t granule_bytes; /* measured bytes differ from planned ones by less */
+  size_t virtual_bytes; /* address range reserved for the arena of every rank */
+  size_t peak_bytes;    /* the most that a rank's arena holds until the plan is agreed */
 } cohort_footprint;
 
 COHORT_API int cohort_plan_footprint(cohort_plan plan, cohort_footprint* footprint);

@@ -21,7 +21,9 @@ READING_ORDER = (
     "model engine report"
 ).split()
 # Folders of tests/ that have no twin in src/.
-FREE_TEST_FOLDERS = set("apps contract e2e ranks process install scripts support data".split())
+FREE_TEST_FOLDERS = set(
+    "apps contract e2e ranks process install scripts sglang support data".split()
+)
 
 CODE = re.compile(r"\.(cpp|hpp|c|h|py|cmake)$|CMakeLists\.txt$|^scripts/[^.]+$|^\.ci/run$")
 TEXT = re.compile(CODE.pattern + r"|\.(md|txt|json|in|clang-tidy|clang-format)$")

@@ -88,6 +88,7 @@ int cohort_plan_create(cohort_layout layout, const cohort_plan_options* options,
         flag_of(given.symmetry_off, "options.symmetry_off") ? Symmetry::off : Symmetry::on;
     wanted.strict = flag_of(given.strict, "options.strict");
     wanted.lanes = one_if_zero(given.lanes);
+    wanted.reserve_bytes = given.reserve_bytes;
     give(std::make_unique<PlanObject>(Plan(known, wanted)), plan);
   });
 }
@@ -105,6 +106,7 @@ int cohort_plan_slot(cohort_plan plan, const char* name, const cohort_slot_spec*
     wanted.rows_max = given.rows_max;
     wanted.row_elements = given.row_elements;
     wanted.depth = one_if_zero(given.depth);
+    if (given.one_plus_stage > 0) wanted.stage = given.one_plus_stage - 1;
     *slot = known.slot(name, wanted).index();
   });
 }
@@ -116,6 +118,8 @@ int cohort_plan_footprint(cohort_plan plan, cohort_footprint* footprint) {
     bytes.arena_bytes = known.arena_bytes;
     bytes.control_bytes = known.control_bytes;
     bytes.granule_bytes = known.granule_bytes;
+    bytes.virtual_bytes = known.virtual_bytes;
+    bytes.peak_bytes = known.peak_bytes;
     write_struct(bytes, footprint, "footprint");
   });
 }

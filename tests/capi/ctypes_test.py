@@ -44,7 +44,7 @@ class SlotSpec(Sized):
         ("rows_max", c_size_t),
         ("row_elements", c_size_t),
         ("depth", c_uint32),
-        ("reserved", c_uint32),
+        ("one_plus_stage", c_uint32),
     ]
 
 

@@ -178,6 +178,9 @@ TEST_F(CApi, RefusesNumbersThatNameNothing) {
   spec = one_row();
   spec.dtype = 0;
   expect_usage(cohort_plan_slot(plan_, "x", &spec, &number), "0 is no dtype");
+  spec = one_row();
+  spec.one_plus_stage = 2;
+  expect_usage(cohort_plan_slot(plan_, "x", &spec, &number), "stage 1");
   auto call = sized<cohort_call>();
   expect_usage(cohort_barrier(session_, &call, nullptr), "0 is no group kind");
   call.group = COHORT_GROUP_TP;
@@ -246,7 +249,7 @@ TEST(CApiStructs, OfAnotherVersionKeepTheirMeaning) {
   struct NewerOut {
     cohort_footprint known;
     std::uint64_t added;
-  } out{{sizeof(NewerOut), 0, 0, 0}, ~std::uint64_t{0}};
+  } out{{sizeof(NewerOut), 0, 0, 0, 0, 0}, ~std::uint64_t{0}};
   ASSERT_EQ(cohort_plan_footprint(plan, &out.known), COHORT_OK);
   EXPECT_GT(out.known.granule_bytes, 0U);
   EXPECT_EQ(out.added, 0U);
