@@ -1,5 +1,6 @@
 #include "generate_prompts.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <istream>
 #include <iterator>
@@ -131,7 +132,8 @@ std::vector<Prompt> decode_prompts(std::span<const std::byte> bytes) {
     prompt.text = reader.get_text();
     const auto tokens = reader.get_bytes();
     prompt.tokens.resize(tokens.size() / sizeof(TokenId));
-    std::memcpy(prompt.tokens.data(), tokens.data(), prompt.tokens.size() * sizeof(TokenId));
+    const auto target = std::as_writable_bytes(std::span(prompt.tokens));
+    std::copy_n(tokens.begin(), target.size(), target.begin());
   }
   return prompts;
 }
