@@ -101,6 +101,11 @@ COHORT_API int cohort_plan_create(cohort_layout layout, const cohort_plan_option
 COHORT_API int cohort_plan_slot(cohort_plan plan, const char* name, const cohort_slot_spec* spec,
                                 uint32_t* slot);
 
+/* Lets members of groups of `kind` send to each other. `staged_bytes_max`: the largest message
+ * whose operand lies outside the arena; never less than the largest entry of the slots that name
+ * it. */
+COHORT_API int cohort_plan_send_recv(cohort_plan plan, uint32_t kind, size_t staged_bytes_max);
+
 /* Bytes of one rank, before the first is allocated. */
 typedef struct cohort_footprint {
   size_t size;
@@ -215,7 +220,7 @@ typedef struct cohort_call {
   uint32_t reduce_op;
   uint32_t root; /* broadcast: place in the group */
   uint32_t lane;
-  uint32_t reserved; /* 0 */
+  uint32_t peer; /* send and recv: place in the group of the other */
 } cohort_call;
 
 /* The collectives of cohort/session.hpp, which says what each needs. `verdict` may be null.
@@ -238,6 +243,13 @@ COHORT_API int cohort_broadcast(cohort_session session, const cohort_call* call,
                                 cohort_verdict* verdict);
 COHORT_API int cohort_barrier(cohort_session session, const cohort_call* call,
                               cohort_verdict* verdict);
+
+/* Messages between two members; the plan must have cohort_plan_send_recv for the group. Send takes
+ * the input, recv fills the output. */
+COHORT_API int cohort_send(cohort_session session, const cohort_call* call,
+                           cohort_verdict* verdict);
+COHORT_API int cohort_recv(cohort_session session, const cohort_call* call,
+                           cohort_verdict* verdict);
 
 /* Which path a call of so many operand bytes would take; equal on all ranks. Local. */
 COHORT_API int cohort_explain(cohort_session session, uint32_t kind, uint32_t op, uint32_t dtype,

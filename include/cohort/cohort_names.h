@@ -74,7 +74,9 @@ enum cohort_op {
   COHORT_OP_BROADCAST = 6,
   COHORT_OP_BARRIER = 7,
   COHORT_OP_ALL_TO_ALL = 8,
-  COHORT_OP_ALL_TO_ALLV = 9
+  COHORT_OP_ALL_TO_ALLV = 9,
+  COHORT_OP_SEND = 10,
+  COHORT_OP_RECV = 11
 };
 
 /* Which way a call took. */

@@ -1,4 +1,4 @@
-// The collectives of the C interface.
+// The collectives and messages of the C interface.
 
 #include <span>
 
@@ -120,6 +120,20 @@ int cohort_broadcast(cohort_session session, const cohort_call* call, cohort_ver
 int cohort_barrier(cohort_session session, const cohort_call* call, cohort_verdict* verdict) {
   return collective(session, call, verdict, [](const Session& known, const cohort_call& given) {
     return known.group(group_kind_of(given.group)).barrier(Lane{given.lane});
+  });
+}
+
+int cohort_send(cohort_session session, const cohort_call* call, cohort_verdict* verdict) {
+  return collective(session, call, verdict, [](const Session& known, const cohort_call& given) {
+    const Operands o = operands_of(known, given);
+    return o.group.send(o.input, GroupRank{given.peer}, o.lane);
+  });
+}
+
+int cohort_recv(cohort_session session, const cohort_call* call, cohort_verdict* verdict) {
+  return collective(session, call, verdict, [](const Session& known, const cohort_call& given) {
+    const Operands o = operands_of(known, given);
+    return o.group.recv(o.output, GroupRank{given.peer}, o.lane);
   });
 }
 

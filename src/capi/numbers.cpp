@@ -64,7 +64,9 @@ constexpr std::array kOps =
                              {COHORT_OP_BROADCAST, Op::broadcast},
                              {COHORT_OP_BARRIER, Op::barrier},
                              {COHORT_OP_ALL_TO_ALL, Op::all_to_all},
-                             {COHORT_OP_ALL_TO_ALLV, Op::all_to_allv}});
+                             {COHORT_OP_ALL_TO_ALLV, Op::all_to_allv},
+                             {COHORT_OP_SEND, Op::send},
+                             {COHORT_OP_RECV, Op::recv}});
 
 constexpr std::array kPaths =
     std::to_array<Pair<Path>>({{COHORT_PATH_LOCAL, Path::local},

@@ -111,6 +111,13 @@ int cohort_plan_slot(cohort_plan plan, const char* name, const cohort_slot_spec*
   });
 }
 
+int cohort_plan_send_recv(cohort_plan plan, uint32_t kind, size_t staged_bytes_max) {
+  return guarded([&] {
+    Plan& known = get<PlanObject>(plan).plan;
+    known.send_recv(group_kind_of(kind), {.staged_bytes_max = staged_bytes_max});
+  });
+}
+
 int cohort_plan_footprint(cohort_plan plan, cohort_footprint* footprint) {
   return guarded([&] {
     const Footprint known = cohort::footprint(get<PlanObject>(plan).plan);

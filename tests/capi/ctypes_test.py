@@ -84,7 +84,7 @@ class Call(Sized):
         ("reduce_op", c_uint32),
         ("root", c_uint32),
         ("lane", c_uint32),
-        ("reserved", c_uint32),
+        ("peer", c_uint32),
     ]
 
 

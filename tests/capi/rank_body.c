@@ -70,6 +70,8 @@ static int declare(uint32_t size, cohort_plan* plan, struct job* job) {
                                   .row_elements = kWidth};
   EXPECT_OK(cohort_plan_slot(*plan, "pairs", &pairs, &job->pairs));
   EXPECT(job->rows == 0 && job->pairs == 1);
+  EXPECT_OK(cohort_plan_send_recv(*plan, COHORT_GROUP_ATTN_CP, 0));
+  EXPECT(cohort_plan_send_recv(*plan, COHORT_GROUP_ATTN_CP, 0) == COHORT_ERROR_USAGE);
   return 0;
 }
 
@@ -244,6 +246,29 @@ static int check_exchanges(const struct job* job) {
   return 0;
 }
 
+/* A ring: every member sends to the next and hears from the one before. */
+static int check_messages(const struct job* job) {
+  const uint32_t next = (job->rank + 1) % job->size;
+  const uint32_t before = (job->rank + job->size - 1) % job->size;
+  const int32_t mine = (int32_t)(7 * job->rank);
+  int32_t theirs = -1;
+  cohort_call call = {.size = sizeof call,
+                      .group = COHORT_GROUP_ATTN_CP,
+                      .dtype = COHORT_DTYPE_I32,
+                      .input = &mine,
+                      .input_elements = 1,
+                      .output = &theirs,
+                      .output_elements = 1,
+                      .peer = next};
+  if (job->size == 1) return 0;
+  EXPECT_OK(cohort_send(job->session, &call, NULL));
+  call.peer = before;
+  cohort_verdict verdict = {.size = sizeof verdict};
+  EXPECT_OK(cohort_recv(job->session, &call, &verdict));
+  EXPECT(theirs == (int32_t)(7 * before) && verdict.path == COHORT_PATH_HOST_INLINE);
+  return 0;
+}
+
 /* A slot of attn_cp used on tp: an error on every rank, after which the session goes on. */
 static int check_refusal(const struct job* job) {
   cohort_buffer buffer = {.size = sizeof buffer};
@@ -303,6 +328,7 @@ int run_rank(cohort_world world) {
   RUN(check_reductions(&job));
   RUN(check_gathers(&job));
   RUN(check_exchanges(&job));
+  RUN(check_messages(&job));
   RUN(check_refusal(&job));
   RUN(check_ledger(&job));
   uint64_t registrations = 1;
