@@ -106,6 +106,7 @@ class COHORT_EXPORT Plan {
   std::uint32_t group_mask(std::uint32_t stage) const noexcept;
 
  private:
+  friend class SessionState;  // where slots lie once earlier plans count
   Layout layout_;
   PlanOptions options_;
   std::vector<PlannedSlot> slots_;

@@ -160,9 +160,29 @@ class COHORT_EXPORT Session {
   /// Which path a call would take and why; equal on all ranks. Local, never blocks.
   PathChoice explain(GroupKind group, Op op, DType dtype, std::size_t bytes) const;
 
+  /// Replaces the plan: the earlier slots in the same order, their specs changed or not, then new
+  /// ones. All ranks or none. Slots whose spec is as it was keep address, offset, ring and pending
+  /// uses, so buffers of them stay valid; changed and new slots get new memory behind the old,
+  /// which is never given back. Until all ranks have agreed the old plan serves, and if any of
+  /// them cannot go on, it serves on: the world is not poisoned, unless a rank has died.
+  /// Buffers of changed slots are ordinary memory afterwards. Every message sent must have been
+  /// received. Collective over all ranks.
+  /// Throws: Error{usage} for a plan that may not follow this one or does not fit into the reserved
+  /// addresses, Error{mismatch} if the ranks' plans differ, Error{out_of_memory, system} of the
+  /// failing rank on every rank, Error{timeout} naming the rank that did not come, Error{strict_miss},
+  /// Error{peer_failed}.
+  void recommit(const Plan& next);
+  void recommit(const Plan& next, std::chrono::milliseconds limit);
+
+  /// The memory that this session holds, and what it would hold after `recommit(next)`. Local, pure.
+  /// Throws, with `next`: Error{usage} if it may not follow.
+  Footprint footprint() const;
+  Footprint footprint(const Plan& next) const;
+
+  /// As agreed last, with the offsets that slots really have. Changes with `recommit`.
   const Plan& plan() const noexcept;
   std::uint32_t generation() const noexcept;
-  /// Registrations, allocations or mappings since commit: always 0.
+  /// Registrations, allocations or mappings since commit or the last recommit: always 0.
   std::uint64_t registrations_since_commit() const noexcept;
   /// Bytes the system holds for this rank: arena, and control segment on its creator. Local.
   std::size_t measured_bytes() const;

@@ -29,7 +29,7 @@ std::string name_of(const ChannelRegion& region) {
 class SegmentPacker {
  public:
   SegmentPacker(std::size_t begin, std::uint32_t stage_count)
-      : begin_(begin), common_(begin), stages_(stage_count, begin) {}
+      : common_(begin), stages_(stage_count, begin) {}
 
   std::size_t claim(Section section, std::size_t bytes) {
     std::size_t& end = section ? stages_[*section] : common_;
@@ -47,11 +47,11 @@ class SegmentPacker {
     }
     common_ = end;
   }
-  /// The end of the segment, a whole page.
+  /// The end of the segment, a whole page; the first segment has one at least.
   std::size_t finish(std::vector<UnusedRegion>& unused) const {
-    const std::size_t end = align_up(common_, kGranuleBytes);
+    const std::size_t end = std::max(align_up(common_, kGranuleBytes), kGranuleBytes);
     add_padding(common_, end, std::nullopt, unused);
-    return common_ == begin_ ? begin_ : end;
+    return end;
   }
 
  private:
@@ -63,7 +63,6 @@ class SegmentPacker {
                       end - begin});
   }
 
-  std::size_t begin_;
   std::size_t common_;
   std::vector<std::size_t> stages_;
 };
@@ -164,7 +163,7 @@ class LayoutBuilder {
     if (!layout_.slots_in_arena) private_.close_stages(layout_.unused);
     place_words(false);
     layout_.arena.bytes = arena_.finish(layout_.unused);
-    layout_.private_slots.bytes = private_.finish(layout_.unused);
+    if (!layout_.slots_in_arena) layout_.private_slots.bytes = private_.finish(layout_.unused);
     return std::move(layout_);
   }
 

@@ -15,6 +15,12 @@ SlotRings::SlotRings(const Plan& plan, std::size_t channel_count)
   sequences_.resize(entry_count * channel_count);
 }
 
+void SlotRings::continue_from(const Plan& plan, const SlotRings& previous, const Plan& before) {
+  for (std::size_t slot = 0; slot < before.slots().size(); ++slot) {
+    if (plan.slots()[slot].spec == before.slots()[slot].spec) next_[slot] = previous.next_[slot];
+  }
+}
+
 EntryId SlotRings::next(SlotId slot) {
   std::uint32_t& cursor = next_.at(slot.index());
   const EntryId entry{slot.index(), cursor};

@@ -30,6 +30,9 @@ struct EntryId {
 class SlotRings {
  public:
   SlotRings(const Plan& plan, std::size_t channel_count);
+  /// Goes on where the rings of an earlier plan are, in slots that are as they were. Requires: no
+  /// entry is being read, so that no use is pending.
+  void continue_from(const Plan& plan, const SlotRings& previous, const Plan& before);
 
   /// The slot's next entry in ring order.
   EntryId next(SlotId slot);

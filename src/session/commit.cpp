@@ -11,6 +11,7 @@
 #include "backend/host/host_backend.hpp"
 #include "base/test_point.hpp"
 #include "heap/plan_text.hpp"
+#include "session/agree.hpp"
 #include "session/session_state.hpp"
 
 // Commit, step by step: the ranks agree that they hold the same plan; each allocates, and one
@@ -42,9 +43,12 @@ std::vector<std::string> split_lines(const std::string& text) {
   return lines;
 }
 
-void agree_on_plan(host::Domain& domain, const Plan& plan, TimePoint deadline) {
+}  // namespace
+
+void agree_on_plan(host::Domain& domain, const Plan& plan, std::string_view phase,
+                   TimePoint deadline) {
   const auto digest = heap::plan_digest(plan);
-  const auto digests = domain.all_gather(std::as_bytes(std::span(digest)), kPhase, deadline);
+  const auto digests = domain.all_gather(std::as_bytes(std::span(digest)), phase, deadline);
   bool equal = true;
   for (const auto& other : digests) equal = equal && other == digests.front();
   if (equal) return;
@@ -52,16 +56,15 @@ void agree_on_plan(host::Domain& domain, const Plan& plan, TimePoint deadline) {
   std::string mine;
   for (const std::string& line : heap::plan_lines(plan)) mine += line + "\n";
   std::vector<std::vector<std::string>> lines_by_rank;
-  for (const auto& bytes : domain.all_gather(to_bytes(mine), kPhase, deadline)) {
+  for (const auto& bytes : domain.all_gather(to_bytes(mine), phase, deadline)) {
     lines_by_rank.push_back(split_lines(to_text(bytes)));
   }
   throw Error(ErrorCode::mismatch, heap::describe_difference(lines_by_rank), std::nullopt,
-              std::string(kPhase));
+              std::string(phase));
 }
 
-/// Runs a local step, then tells everybody how it went: one failure is every rank's error.
-template <typename Step>
-void run_agreed(host::Domain& domain, TimePoint deadline, const Step& step) {
+void run_agreed(host::Domain& domain, std::string_view phase, TimePoint deadline,
+                FunctionRef<void()> step) {
   std::string outcome;
   try {
     step();
@@ -72,18 +75,18 @@ void run_agreed(host::Domain& domain, TimePoint deadline, const Step& step) {
     outcome = static_cast<char>('A' + static_cast<int>(ErrorCode::out_of_memory));
     outcome += "no memory for the session's own bookkeeping";
   }
-  domain.check("committing");
-  const auto outcomes = domain.all_gather(to_bytes(outcome), kPhase, deadline);
+  domain.check("in " + std::string(phase));
+  const auto outcomes = domain.all_gather(to_bytes(outcome), phase, deadline);
   for (std::uint32_t rank = 0; rank < outcomes.size(); ++rank) {
     if (outcomes[rank].empty()) continue;
     const std::string text = to_text(outcomes[rank]);
-    throw Error(static_cast<ErrorCode>(text[0] - 'A'),
-                "commit failed on rank " + std::to_string(rank) + ": " + text.substr(1),
-                WorldRank{rank}, std::string(kPhase));
+    throw Error(
+        static_cast<ErrorCode>(text[0] - 'A'),
+        std::string(phase) + " failed on rank " + std::to_string(rank) + ": " + text.substr(1),
+        WorldRank{rank}, std::string(phase));
   }
 }
 
-/// Known from the plan alone, so every rank throws it, and before anything is allocated.
 void refuse_what_strict_forbids(const Plan& plan) {
   if (!plan.options().strict || plan.options().symmetry == Symmetry::on) return;
   for (const GroupKind kind : all_group_kinds()) {
@@ -97,6 +100,8 @@ void refuse_what_strict_forbids(const Plan& plan) {
                 std::nullopt, std::string(kPhase));
   }
 }
+
+namespace {
 
 void decide(host::Domain& domain, std::uint32_t generation, TimePoint deadline) {
   if (domain.decide(generation, true, deadline) == host::CommitOutcome::committed) return;
@@ -114,7 +119,7 @@ Session commit(World& world, const Plan& plan) {
   const TimePoint deadline = domain.deadline_after(domain.limits().setup);
   test_point("commit.agree");
   domain.check("committing");
-  agree_on_plan(domain, plan, deadline);
+  agree_on_plan(domain, plan, kPhase, deadline);
   if (plan.layout().world_size() != world.size()) {
     throw Error(ErrorCode::usage,
                 "the layout is for " + std::to_string(plan.layout().world_size()) +
@@ -126,11 +131,11 @@ Session commit(World& world, const Plan& plan) {
   auto state = std::make_unique<SessionState>(domain, plan, generation);
   host::HostBackend backend(domain.shared_from_this());
   test_point("commit.allocate");
-  run_agreed(domain, deadline, [&] { state->allocate(backend); });
+  run_agreed(domain, kPhase, deadline, [&] { state->allocate(backend); });
   test_point("commit.map");
-  run_agreed(domain, deadline, [&] { state->map_peers(deadline); });
+  run_agreed(domain, kPhase, deadline, [&] { state->map_peers(deadline); });
   test_point("commit.prove");
-  run_agreed(domain, deadline, [&] { state->prove_slots(); });
+  run_agreed(domain, kPhase, deadline, [&] { state->prove_slots(); });
   test_point("commit.decide");
   decide(domain, generation, deadline);
   test_point("commit.seal");

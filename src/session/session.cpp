@@ -23,6 +23,22 @@ PathChoice Session::explain(GroupKind group, Op op, DType dtype, std::size_t byt
   return state_->explain(group, op, dtype, bytes);
 }
 
+void Session::recommit(const Plan& next) {
+  state_->recommit(next, state_->setup_limit());
+}
+
+void Session::recommit(const Plan& next, std::chrono::milliseconds limit) {
+  state_->recommit(next, limit);
+}
+
+Footprint Session::footprint() const {
+  return state_->footprint();
+}
+
+Footprint Session::footprint(const Plan& next) const {
+  return state_->footprint(next);
+}
+
 const Plan& Session::plan() const noexcept {
   return state_->plan();
 }

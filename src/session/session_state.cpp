@@ -16,6 +16,7 @@ namespace cohort {
 
 SessionState::SessionState(host::Domain& domain, const Plan& plan, std::uint32_t generation)
     : domain_(&domain),
+      groups_(plan.layout()),
       plan_(plan),
       generation_(generation),
       stage_(plan_.layout().pipeline_stage(domain.rank())),
@@ -33,24 +34,19 @@ SessionState::~SessionState() {
 }
 
 void SessionState::allocate(Backend& backend) {
-  const std::size_t granule = backend.granule_bytes();
-  arena_ = backend.allocate(std::max(layout_.arena.bytes, granule),
-                            std::max(layout_.arena.reserved_bytes, granule));
-  std::byte* slots = arena_->local();
+  arena_ = backend.allocate(layout_.arena.bytes, layout_.arena.reserved_bytes);
   if (layout_.private_slots.bytes != 0) {
     private_slots_ =
         backend.allocate(layout_.private_slots.bytes, layout_.private_slots.reserved_bytes);
-    slots = private_slots_->local();
   }
-  view_ = std::make_unique<heap::HeapView>(plan_, layout_, stage_, slots);
+  view_ = std::make_unique<heap::HeapView>(plan_, layout_, stage_, slots());
   rings_ = std::make_unique<heap::SlotRings>(plan_, layout_.reader_count(stage_));
 }
 
 void SessionState::map_peers(host::Domain::TimePoint deadline) {
   host::HostExecutorOptions options;
   options.generation = generation_;
-  std::byte* slots = private_slots_ ? private_slots_->local() : arena_->local();
-  auto executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, plan_, layout_, slots,
+  auto executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, plan_, layout_, slots(),
                                                        *rings_, options);
   arena_->map_peers(deadline);
   executor->attach();
@@ -137,7 +133,7 @@ Group SessionState::group(GroupKind kind) {
   Group group;
   group.state_ = this;
   group.kind_ = kind;
-  group.ranks_ = plan_.layout().group_of(kind, domain_->rank());
+  group.ranks_ = groups_.group_of(kind, domain_->rank());
   if (group.ranks_.empty()) {
     throw Error(ErrorCode::usage, "rank " + std::to_string(domain_->rank().index()) +
                                       " is in no group of kind " + std::string(to_string(kind)));

@@ -26,6 +26,10 @@
 
 namespace cohort {
 
+namespace host {
+class HostExecutor;
+}
+
 class SessionState {
  public:
   SessionState(host::Domain& domain, const Plan& plan, std::uint32_t generation);
@@ -59,16 +63,37 @@ class SessionState {
   std::vector<LedgerRow> ledger() const;
   std::chrono::milliseconds setup_limit() const noexcept { return domain_->limits().setup; }
 
+  /// See Session. Collective.
+  void recommit(const Plan& next, std::chrono::milliseconds limit);
+  Footprint footprint() const;
+  Footprint footprint(const Plan& next) const;
+
   /// Collective; local if the job has failed.
   void close(std::chrono::milliseconds limit);
 
  private:
+  struct Next;  // a generation in the making
+
+  heap::ArenaLayout layout_after(const Plan& next) const;
+  void make_next(const Plan& plan, Next& next, host::Domain::TimePoint deadline);
+  void extend(Next& next);
+  void map_next(Next& next, host::Domain::TimePoint deadline);
+  void stamp_new_slots(const Next& next) const;
+  void check_new_slots(const Next& next) const;
+  bool is_new(std::uint32_t slot, const Next& next) const;
+  void drop_extension(std::uint64_t strays) noexcept;
+  void replace(Next& next) noexcept;
+  std::byte* slots() const noexcept {
+    return private_slots_ ? private_slots_->local() : arena_->local();
+  }
+
   std::uint64_t registrations() const noexcept;
   void prove_entry(GroupKind kind, heap::EntryId entry);
   void check_open() const;
   void check_held(const PlannedSlot& slot) const;
 
   host::Domain* domain_;
+  Layout groups_;  // of every generation; groups handed out refer to it
   Plan plan_;
   std::uint32_t generation_;
   std::uint32_t stage_;  // of the pipeline, of this rank
@@ -77,7 +102,7 @@ class SessionState {
   std::unique_ptr<Arena> private_slots_;  // with Symmetry::off: never mapped by a peer
   std::unique_ptr<heap::HeapView> view_;
   std::unique_ptr<heap::SlotRings> rings_;
-  std::unique_ptr<collectives::Executor> executor_;
+  std::unique_ptr<host::HostExecutor> executor_;
   std::uint64_t registrations_at_commit_ = 0;
   bool sealed_ = false;
   bool closed_ = false;

@@ -20,7 +20,7 @@ namespace cohort::host {
 inline constexpr std::size_t kCacheLine = 64;
 inline constexpr std::uint64_t kControlMagic = 0x31'6c72'7463'6863;  // "chctrl1"
 /// Raised with every change of this file's layout or of the protocol over it.
-inline constexpr std::uint32_t kControlAbi = 1;
+inline constexpr std::uint32_t kControlAbi = 2;
 
 enum class RankState : std::uint32_t { absent, joined, left, dead };
 
@@ -64,6 +64,24 @@ struct RankBlock {
   alignas(kCacheLine) std::array<MailChunk, 2> chunks{};
 };
 
+/// Why a generation was aborted. A rank that aborts one claims a note (`word` becomes the
+/// generation, being written), fills it and declares it complete before it aborts. Fields are
+/// atomic words, since a rank may still be reading when the note is claimed for a later generation;
+/// it then sees another `word`.
+struct AbortNote {
+  static constexpr std::uint64_t kWriting = 1;
+  static constexpr std::uint64_t kComplete = 2;
+  static constexpr std::uint64_t word_of(std::uint32_t generation, std::uint64_t state) noexcept {
+    return std::uint64_t{generation} << 32 | state;
+  }
+
+  alignas(kCacheLine) std::atomic<std::uint64_t> word{0};
+  std::atomic<std::uint64_t> code{0};  ///< ErrorCode
+  std::atomic<std::uint64_t> rank{0};  ///< that the error is about, + 1; 0 is none
+  static constexpr std::size_t kTextWords = 61;
+  std::array<std::atomic<std::uint64_t>, kTextWords> text{};  ///< ends with 0
+};
+
 struct ControlSegment {
   // Written by the creator before any peer maps the segment.
   std::uint64_t magic = kControlMagic;
@@ -75,6 +93,8 @@ struct ControlSegment {
   FaultRecord fault;  ///< see fault_record.hpp
   /// See commit_word.hpp. Written by compare-and-swap by any rank.
   alignas(kCacheLine) std::atomic<std::uint64_t> commit{commit_word::kInitial};
+  /// Of generation g: notes[g % size]. See AbortNote.
+  std::array<AbortNote, 4> abort_notes{};
 
   RankBlock* blocks() noexcept { return reinterpret_cast<RankBlock*>(this + 1); }
   const RankBlock* blocks() const noexcept { return reinterpret_cast<const RankBlock*>(this + 1); }

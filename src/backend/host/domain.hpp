@@ -121,6 +121,22 @@ class Domain : public std::enable_shared_from_this<Domain> {
   /// The generation that follows the last one this rank was ready for: equal on all ranks. Local.
   std::uint32_t next_generation() const noexcept;
 
+  // --- attempts: a new generation while an old one lives ----------------------------------------
+  //
+  // Between `begin_attempt` and its end set-up exchanges that fail do not poison: a rank that
+  // cannot go on, or waits past its deadline, aborts the attempt, and every other rank leaves it
+  // with that rank's error, even one that comes to it later. Deaths poison as ever.
+
+  /// Begins the next generation on this rank and returns its number. Local.
+  /// Throws: the attempt's error if other ranks have already given it up.
+  std::uint32_t begin_attempt();
+  /// Commits the attempt: returns once all ranks are ready, which ends it.
+  /// Throws: the attempt's error; it has not ended then.
+  void conclude_attempt(TimePoint deadline);
+  /// Aborts the attempt unless another rank has done so, ends it on this rank and throws the
+  /// attempt's error: of whoever was first. Of a poisoned domain throws the fault.
+  [[noreturn]] void abort_attempt(const Error& error);
+
   // --- memory -------------------------------------------------------------------------------
 
   /// Bytes of the control segment charged to this rank (the creator; 0 elsewhere).
@@ -140,6 +156,13 @@ class Domain : public std::enable_shared_from_this<Domain> {
   UniqueFd receive_control_fd(TimePoint deadline) const;
   void share_control_fd(WorldRank peer, int fd) const;
   [[noreturn]] void fail_gone(WorldRank peer) const;
+  [[noreturn]] void fail_wait(const Error& error, std::string_view doing);
+  void begin_generation(std::uint32_t generation) noexcept;
+  void settle_generation(std::uint32_t generation, CommitOutcome outcome) noexcept;
+  void note_abort(std::uint32_t generation, const Error& error) noexcept;
+  Error abort_cause(std::uint32_t generation) const;
+  void check_attempt() const;
+  void end_attempt() noexcept;
   UniqueFd receive_fd(WorldRank from, std::string_view phase, TimePoint deadline);
   static void pause() noexcept {
 #if defined(__x86_64__)

@@ -63,6 +63,7 @@ std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte
       };
       wait_until(peer, deadline, published, [&] { return WaitSubject{phase, std::string(phase)}; });
       const MailChunk& chunk = block.chunks[number % 2];
+      check_attempt();  // if it is over, the peer may already be writing its next message here
       if (phase_of(chunk) != phase_of(own.chunks[number % 2])) {
         fail(Error(ErrorCode::mismatch,
                    name_of(peer) + " is in " + std::string(phase_of(chunk)) + " while " +
@@ -72,7 +73,9 @@ std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte
       const std::size_t bytes = std::min<std::size_t>(chunk.chunk_bytes, chunk.bytes.size());
       messages[index].insert(messages[index].end(), chunk.bytes.begin(),
                              chunk.bytes.begin() + static_cast<std::ptrdiff_t>(bytes));
-      round_count = std::max(round_count, rounds_for(chunk.total_bytes));
+      const std::uint64_t total_bytes = chunk.total_bytes;
+      check_attempt();
+      round_count = std::max(round_count, rounds_for(total_bytes));
     }
   }
   return messages;
@@ -112,7 +115,11 @@ UniqueFd Domain::receive_fd(WorldRank from, std::string_view phase, TimePoint de
     } catch (const Error& error) {
       fail(Error(error.code(), error.what(), error.rank(), std::string(phase)));
     }
-    if (steady_clock::now() >= deadline) fail(late(from, started, subject));
+    check_attempt();
+    if (steady_clock::now() >= deadline) {
+      fail_wait(late(from, started, subject),
+                "waiting for " + name_of(from) + " in " + subject.text);
+    }
     ::poll(&polled, 1, static_cast<int>(kPollSlice.count()));
   }
 }
@@ -123,27 +130,15 @@ std::uint32_t Domain::next_generation() const noexcept {
 
 CommitOutcome Domain::decide(std::uint32_t generation, bool ready, TimePoint deadline) {
   std::atomic<std::uint64_t>& word = state_->segment().commit;
-  std::uint64_t seen = word.load(std::memory_order_seq_cst);
-  while (commit_word::generation(seen) + 1 == generation) {
-    const auto begun = commit_word::begun(seen, generation);
-    if (!begun) break;
-    if (word.compare_exchange_weak(seen, *begun, std::memory_order_seq_cst)) seen = *begun;
-  }
-  const auto known = commit_word::outcome(seen, generation);
-  if (!known && !commit_word::is_pending(seen, generation)) {
+  begin_generation(generation);
+  const std::uint64_t seen = word.load(std::memory_order_seq_cst);
+  if (!commit_word::outcome(seen, generation) && !commit_word::is_pending(seen, generation)) {
     throw Error(ErrorCode::usage,
                 "generation " + std::to_string(generation) + " cannot follow generation " +
                     std::to_string(commit_word::generation(seen)),
                 std::nullopt, "commit");
   }
-  const auto settle = [&](CommitOutcome outcome) {
-    std::uint64_t now = word.load(std::memory_order_seq_cst);
-    while (commit_word::is_pending(now, generation) &&
-           !word.compare_exchange_weak(now, commit_word::settled(now, outcome),
-                                       std::memory_order_seq_cst)) {
-    }
-    ring_everybody();
-  };
+  const auto settle = [&](CommitOutcome outcome) { settle_generation(generation, outcome); };
   const auto pending = [&] {
     return commit_word::is_pending(word.load(std::memory_order_seq_cst), generation);
   };
@@ -159,8 +154,14 @@ CommitOutcome Domain::decide(std::uint32_t generation, bool ready, TimePoint dea
     };
     if (peer_ready()) {
       if (++rank == rank_count_) settle(CommitOutcome::committed);
-    } else if (poisoned() || state_->rank_state(peer) != RankState::joined ||
-               steady_clock::now() >= deadline) {
+    } else if (poisoned() || state_->rank_state(peer) != RankState::joined) {
+      note_abort(generation, Error(ErrorCode::peer_failed, name_of(peer) + " left or died", peer));
+      settle(CommitOutcome::aborted);
+    } else if (steady_clock::now() >= deadline) {
+      note_abort(generation, Error(ErrorCode::timeout,
+                                   name_of(peer) + " was not ready for generation " +
+                                       std::to_string(generation) + " by the deadline",
+                                   peer));
       settle(CommitOutcome::aborted);
     } else {
       sleep_once(peer, std::min(steady_clock::now() + milliseconds(100), deadline),

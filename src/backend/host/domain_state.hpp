@@ -19,9 +19,11 @@ struct Domain::State {
   std::shared_ptr<SharedMapping> control;
   std::shared_ptr<Monitor> monitor;  // none if all ranks are threads of this process
   std::size_t control_bytes = 0;
-  std::uint32_t round = 0;       // exchanges' rounds so far, the same on all ranks
-  std::uint32_t generation = 0;  // the newest that this rank has decided
-  std::uint64_t fd_tag = 0;      // descriptor exchanges so far, the same on all ranks
+  std::uint32_t round = 0;          // exchanges' rounds so far, the same on all ranks
+  std::uint32_t generation = 0;     // the newest that this rank has decided
+  std::uint32_t attempt = 0;        // the generation of the attempt in progress; 0 if none
+  std::uint32_t attempt_round = 0;  // `round` when it began
+  std::uint64_t fd_tag = 0;         // descriptor exchanges so far, the same on all ranks
 
   ControlSegment& segment() const noexcept {
     return *reinterpret_cast<ControlSegment*>(control->data());

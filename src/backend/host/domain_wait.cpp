@@ -111,6 +111,7 @@ void Domain::wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> 
     if (!stalled) slice = std::min(slice, stall);
     if (sleep_once(peer, slice, ready)) return;
     check_wait(peer, ready, subject);
+    check_attempt();
     const TimePoint now = steady_clock::now();
     if (!stalled && now >= stall) {
       note_subject(subject().text);
@@ -119,9 +120,7 @@ void Domain::wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> 
     if (now < deadline) continue;
     if (ready()) return;
     const WaitSubject what = subject();
-    const Error error = late(peer, started, what);  // once: publishing ends the others' waits
-    if (publish(error) || !poisoned()) throw error;
-    throw fault(waiting_text(peer, what), what.phase);
+    fail_wait(late(peer, started, what), waiting_text(peer, what));
   }
 }
 

@@ -9,6 +9,7 @@
 #include "backend/host/shared_memory.hpp"
 #include "base/bytes.hpp"
 #include "base/system_limits.hpp"
+#include "base/test_point.hpp"
 
 namespace cohort::host {
 namespace {
@@ -56,6 +57,7 @@ UniqueFd create_segment(Domain& domain, std::size_t bytes) {
                                       " bytes: not a positive multiple of " +
                                       std::to_string(kGranuleBytes));
   }
+  test_point("arena.reserve");
   Announcement announcement(domain, bytes);
   refuse_if_too_large(domain, bytes);
   return create_shared_memory("cohort-arena", bytes,

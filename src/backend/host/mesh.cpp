@@ -294,8 +294,10 @@ UniqueFd try_receive_fd(const Mesh& mesh, WorldRank from, std::uint64_t tag) {
     throw Error(ErrorCode::peer_failed, name_of(from) + " closed its connection", from);
   }
   wire::Reader reader(message->bytes);
-  if (reader.get<std::uint64_t>() != kFdMagic || reader.get<std::uint64_t>() != tag ||
-      !message->passed_fd) {
+  const bool is_fd = reader.get<std::uint64_t>() == kFdMagic && message->passed_fd;
+  const std::uint64_t sent_tag = is_fd ? reader.get<std::uint64_t>() : 0;
+  if (is_fd && sent_tag < tag) return try_receive_fd(mesh, from, tag);
+  if (!is_fd || sent_tag != tag) {
     throw Error(ErrorCode::mismatch,
                 name_of(from) + " sent a message that does not belong to this step", from);
   }

@@ -35,8 +35,9 @@ Mesh meet(Bootstrap& bootstrap, Bootstrap::TimePoint deadline);
 /// Throws: Error{peer_failed} naming the peer.
 void send_fd(const Mesh& mesh, WorldRank to, std::uint64_t tag, int fd);
 
-/// The descriptor that a peer sent with this tag, if it is there yet.
-/// Throws: Error{peer_failed} if the peer closed its end, Error{mismatch} for another tag.
+/// The descriptor that a peer sent with this tag, if it is there yet. Those with smaller tags were
+/// sent in an exchange that was given up; they are closed.
+/// Throws: Error{peer_failed} if the peer closed its end, Error{mismatch} for a larger tag.
 UniqueFd try_receive_fd(const Mesh& mesh, WorldRank from, std::uint64_t tag);
 
 }  // namespace cohort::host

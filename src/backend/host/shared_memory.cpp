@@ -108,11 +108,17 @@ std::shared_ptr<SharedMapping> SharedMapping::map(int fd, std::size_t bytes, Wor
     throw_system_error("map shared memory (mmap)");
   }
   std::shared_ptr<SharedMapping> mapping(new SharedMapping(std::move(range), where.offset, bytes));
+  mapping->range_->mapped_[where.offset] = mapping.get();
   entry = mapping;
   return mapping;
 }
 
 SharedMapping::~SharedMapping() {
+  const std::lock_guard lock(registry().mutex);
+  // Another rank of this process may have mapped something here since the last of us let go.
+  const auto here = range_->mapped_.find(offset_);
+  if (here == range_->mapped_.end() || here->second != this) return;
+  range_->mapped_.erase(here);
   // The addresses stay reserved for what else the range holds or will hold.
   ::mmap(data(), bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }

@@ -3,6 +3,7 @@
 // Memory objects that ranks share: anonymous, without a name in any file system, sealed in size.
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -23,6 +24,8 @@ UniqueFd create_shared_memory(const char* name, std::size_t bytes,
 /// Bytes of memory that the system holds for the object.
 std::size_t shared_memory_held_bytes(int fd);
 
+class SharedMapping;
+
 /// Addresses set aside, without memory behind them until something is mapped there.
 class AddressRange {
  public:
@@ -36,8 +39,10 @@ class AddressRange {
   std::size_t bytes() const noexcept { return bytes_; }
 
  private:
+  friend class SharedMapping;
   std::byte* data_;
   std::size_t bytes_;
+  std::map<std::size_t, const SharedMapping*> mapped_;  // by offset; under the registry's lock
 };
 
 /// A read-write, populated mapping of one object.

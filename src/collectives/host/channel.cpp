@@ -37,6 +37,19 @@ void Channel::attach() {
   }
 }
 
+void Channel::check_sequences() const {
+  for (std::uint32_t member = 0; member < size(); ++member) {
+    if (words_of(member).sequence == own().sequence) continue;
+    throw Error(ErrorCode::mismatch,
+                "rank " + std::to_string(ranks_[self()].index()) + " has made " +
+                    std::to_string(own().sequence) + " calls on " +
+                    collectives::describe(identity_.kind, ranks_) + ", rank " +
+                    std::to_string(ranks_[member].index()) + " " +
+                    std::to_string(words_of(member).sequence),
+                ranks_[member], "recommit");
+  }
+}
+
 void Channel::await_done(std::uint64_t sequence) const {
   for (std::uint32_t member = 0; member < size(); ++member) {
     if (member == self()) continue;

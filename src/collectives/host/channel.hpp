@@ -73,6 +73,8 @@ class Channel {
                          std::uint64_t sequence);
   /// Resolves the peers' words; call once their arenas are mapped.
   void attach();
+  /// Throws: Error{mismatch} naming a member that has made another number of calls. Between calls.
+  void check_sequences() const;
 
   Domain& domain() const noexcept { return *domain_; }
   const collectives::ChannelIdentity& identity() const noexcept { return identity_; }

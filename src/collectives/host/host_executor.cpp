@@ -48,7 +48,7 @@ std::size_t own_part_bytes(const Exchange& exchange) noexcept {
 HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
                            const heap::ArenaLayout& layout, std::byte* slots,
                            heap::SlotRings& rings, const HostExecutorOptions& options)
-    : plan_(&plan),
+    : plan_(std::make_shared<Plan>(plan)),
       view_(plan, layout, plan.layout().pipeline_stage(domain.rank()), slots),
       rings_(&rings),
       slots_in_arena_(layout.slots_in_arena) {
@@ -57,13 +57,15 @@ HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
   const std::uint32_t stage = plan.layout().pipeline_stage(domain.rank());
   for (const heap::ChannelRegion& region : layout.channels) {
     if (!heap::is_held_by(region.section, stage)) continue;
-    const auto index = plan.layout().group_index(region.kind, domain.rank());
-    Channel::initialise(arena.local(), region, options.first_sequence);
-    PairChannel::initialise(arena.local(), region.messages, options.first_sequence);
+    const auto index = plan_->layout().group_index(region.kind, domain.rank());
+    if (region.sync_offset >= options.kept_bytes) {
+      Channel::initialise(arena.local(), region, options.first_sequence);
+      PairChannel::initialise(arena.local(), region.messages, options.first_sequence);
+    }
     std::size_t& first = first_channel_[static_cast<std::size_t>(region.kind)];
     if (!index) continue;  // a rank that is no leader has no such group
     if (first == kNone) first = channels_.size();
-    const auto ranks = plan.layout().group_of(region.kind, domain.rank());
+    const auto ranks = plan_->layout().group_of(region.kind, domain.rank());
     const auto self = std::find(ranks.begin(), ranks.end(), domain.rank()) - ranks.begin();
     largest_group = std::max(largest_group, ranks.size());
     channels_.push_back(std::make_unique<Channel>(
@@ -306,6 +308,23 @@ void HostExecutor::book(Channel& channel, const Call& call, const Verdict& verdi
   entry.copied_bytes += verdict.copied_bytes;
   entry.total_ticks += collectives::ticks() - begin_ticks;
   entry.wait_ticks += wait_ticks;
+}
+
+void HostExecutor::check_idle() {
+  for (const auto& channel : channels_) channel->check_sequences();
+  for (const auto& pairs : pairs_) {
+    if (pairs != nullptr) pairs->check_idle();
+  }
+}
+
+void HostExecutor::inherit_ledger(const HostExecutor& previous) {
+  for (const auto& channel : channels_) {
+    for (const auto& old : previous.channels_) {
+      const bool same = old->region().kind == channel->region().kind &&
+                        old->region().lane == channel->region().lane;
+      if (same) channel->ledger() = old->ledger();
+    }
+  }
 }
 
 void HostExecutor::append_ledger(std::vector<LedgerRow>& rows) const {

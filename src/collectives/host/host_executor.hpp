@@ -27,6 +27,8 @@ namespace cohort::host {
 struct HostExecutorOptions {
   std::uint32_t generation = 1;
   std::uint64_t first_sequence = 0;  ///< calls counted as done; tests start near the wrap
+  /// Channels in this first part of the arena go on from an earlier generation.
+  std::size_t kept_bytes = 0;
 };
 
 class HostExecutor final : public collectives::Executor {
@@ -39,6 +41,9 @@ class HostExecutor final : public collectives::Executor {
 
   Verdict run(GroupKind kind, const collectives::Call& call) override;
   void settle(heap::EntryId entry) override;
+  void check_idle() override;
+  /// Goes on with the counts of the executor whose generation this one replaces.
+  void inherit_ledger(const HostExecutor& previous);
   void append_ledger(std::vector<LedgerRow>& rows) const override;
   void clear_ledger() override;
 
@@ -84,7 +89,7 @@ class HostExecutor final : public collectives::Executor {
   /// Waits until nobody reads an entry any more; refused messages are reported elsewhere.
   void await_readers(heap::EntryId entry);
 
-  const Plan* plan_;
+  std::shared_ptr<const Plan> plan_;  // its own: the session's changes with a recommit
   heap::HeapView view_;
   heap::SlotRings* rings_;
   bool slots_in_arena_;

@@ -76,6 +76,24 @@ std::optional<RefusedMessage> PairChannel::next_refusal(std::uint32_t peer) {
   return std::nullopt;
 }
 
+void PairChannel::check_idle() {
+  const std::uint32_t self = channel_->self();
+  const auto ranks = channel_->ranks();
+  for (std::uint32_t peer = 0; peer < channel_->size(); ++peer) {
+    if (peer == self) continue;
+    if (const auto refused = next_refusal(peer)) {
+      throw Error(refused->code, describe(*refused, ranks[self], ranks[peer]), ranks[peer], "send");
+    }
+    const std::uint64_t sent = words(self, peer).sent;
+    if (words(peer, self).credit.load(std::memory_order_seq_cst) == sent) continue;
+    throw Error(ErrorCode::usage,
+                "rank " + std::to_string(ranks[peer].index()) + " has not received message " +
+                    std::to_string(sent) + " from rank " + std::to_string(ranks[self].index()) +
+                    " on " + collectives::describe(channel_->identity().kind, ranks),
+                ranks[peer], "recommit");
+  }
+}
+
 std::size_t PairChannel::claim_staging(std::uint32_t peer, std::uint64_t sequence,
                                        std::uint64_t& wait_ticks) {
   auto& ring =

@@ -77,6 +77,10 @@ class PairChannel {
   /// The first refusal by `peer` that this rank has not seen yet; each is returned once.
   std::optional<RefusedMessage> next_refusal(std::uint32_t peer);
 
+  /// Throws: Error{usage} if a peer has not received a message from this rank, or the error of one
+  /// that it refused. Between calls.
+  void check_idle();
+
   /// Offset in the arena of the staging entry for message `sequence` to `peer`, once the message
   /// that had it last has been read.
   std::size_t claim_staging(std::uint32_t peer, std::uint64_t sequence, std::uint64_t& wait_ticks);
