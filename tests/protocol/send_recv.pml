@@ -37,10 +37,9 @@ typedef HeaderPlace {
 };
 typedef Pair {
   HeaderPlace places[PLACE_COUNT]; /* in the sender's arena */
-  byte credit;                     /* in the receiver's: the last sequence it has consumed */
-  byte refused;                    /* in the receiver's: the last sequence it has refused */
-  byte posted_sequence;            /* in the receiver's: its own header */
-  byte posted_place
+  byte credit;                     /* PairWords::credit, in the receiver's arena */
+  bool has_refusal[PLACE_COUNT];   /* PairWords::refusals, in the receiver's arena */
+  byte refusal[PLACE_COUNT]        /* the sequence that it is about */
 };
 Pair pairs[PAIRS];
 byte heap_entry;                   /* the number of the send whose operand lies there */
@@ -59,9 +58,27 @@ byte receiver_of[SENDS + 1];
 
 #define PLACE_AT pairs[pair].places[sequence % PLACE_COUNT]
 
+/* PairChannel::next_refusal: the first refusal that this rank has not seen yet; thrown once the
+ * message at hand is out. */
+inline next_refusal() {
+  do
+  :: checked[pair] == pairs[pair].credit -> break
+  :: else ->
+     checked[pair] = NEXT(checked[pair]);
+     p = checked[pair];
+     if
+     :: pairs[pair].has_refusal[p % PLACE_COUNT] && pairs[pair].refusal[p % PLACE_COUNT] == p ->
+        truth[pair].refused[p] = false;
+        break
+     :: else
+     fi
+  od;
+  p = 0
+}
+
 proctype Sender() {
   byte number = 0, pair, sequence, place, used, p;
-  byte calls[PAIRS], told[PAIRS];
+  byte calls[PAIRS], checked[PAIRS];
   byte noted[PAIRS];                   /* the heap entry's pending uses, by pair */
   bool pending[PAIRS];
   byte staged[STAGING_RINGS];          /* staged sends so far */
@@ -69,7 +86,7 @@ proctype Sender() {
   byte staged_sequence[STAGING_ENTRIES];
   bool staged_before[STAGING_ENTRIES];
 
-  atomic { for (p : 0 .. PAIRS - 1) { calls[p] = FIRST; told[p] = FIRST } p = 0 };
+  atomic { for (p : 0 .. PAIRS - 1) { calls[p] = FIRST; checked[p] = FIRST } p = 0 };
   do
   :: number == SENDS -> break
   :: else ->
@@ -87,7 +104,7 @@ proctype Sender() {
        :: oddities_left > 0 -> oddities_left--; place = PLACE_REFUSED
 #endif
        fi;
-       /* The caller takes the heap entry and writes its operand. */
+       /* The caller takes the heap entry (HostExecutor::settle) and writes its operand. */
        if
        :: place == PLACE_HEAP ->
 #ifndef FAULT_TAKEN_WITHOUT_CREDIT
@@ -102,27 +119,18 @@ proctype Sender() {
           heap_entry = number
        :: else
        fi;
-     /* The credit: what place and header of `sequence` had before is consumed. */
+       /* Message::await_place: what the place held before has been received. */
 #ifndef FAULT_SENT_WITHOUT_CREDIT
-     REACHED(pairs[pair].credit, PLUS(sequence, MODULUS - PLACE_COUNT));
+       REACHED(pairs[pair].credit, PLUS(sequence, MODULUS - PLACE_COUNT));
 #endif
-     /* What the receiver has refused meanwhile; thrown once this send is out. */
-#ifdef FAULT_REFUSAL_IN_THE_HEADER_ALONE
-       if
-       :: pairs[pair].posted_place == PLACE_REFUSED &&
-          REACHED(pairs[pair].posted_sequence, told[pair]) ->
-          told[pair] = pairs[pair].posted_sequence
-       :: else
-       fi;
-#else
-       told[pair] = pairs[pair].refused;
-#endif
+#ifndef FAULT_REFUSALS_READ_AFTER_PUBLISHING
+       next_refusal();
 #ifndef FAULT_SENT_WITHOUT_CREDIT
-       assert(!truth[pair].refused[PLUS(sequence, MODULUS - PLACE_COUNT)] ||
-              REACHED(told[pair], PLUS(sequence, MODULUS - PLACE_COUNT)));
+       assert(!truth[pair].refused[PLUS(sequence, MODULUS - PLACE_COUNT)]);
 #endif
-       truth[pair].refused[PLUS(sequence, MODULUS - PLACE_COUNT)] = false;
+#endif
        truth[pair].sent[sequence] = number;
+       /* HostExecutor::publish_message, PairChannel::claim_staging, SlotRings::note_use */
        if
        :: place == PLACE_STAGED ->
           p = RING * PLACE_COUNT + staged[RING] % PLACE_COUNT;
@@ -143,7 +151,7 @@ proctype Sender() {
        fi;
        p = 0
      };
-     /* The body of the place, then the sequence with release, in the order of collective.pml. */
+     /* Message::publish; the order within a place is the subject of collective.pml. */
      d_step {
        PLACE_AT.place = place;
        PLACE_AT.payload = (place == PLACE_NONE && used -> number : 0);
@@ -155,6 +163,12 @@ proctype Sender() {
      :: place == PLACE_STAGED -> staging[used] = number
      :: else
      fi;
+#endif
+#ifdef FAULT_REFUSALS_READ_AFTER_PUBLISHING
+     atomic {
+       next_refusal();
+       assert(!truth[pair].refused[PLUS(sequence, MODULUS - PLACE_COUNT)])
+     };
 #endif
      d_step { pair = 0; sequence = 0; place = 0; used = 0 }
   od
@@ -178,40 +192,35 @@ proctype Receiver(byte pair) {
        sequence = NEXT(sequence);
        if
        :: refuses = false
-       :: oddities_left > 0 -> oddities_left--; refuses = true; truth[pair].refused[sequence] = true
+       :: oddities_left > 0 -> oddities_left--; refuses = true
        fi
      };
-     d_step {
-       pairs[pair].posted_place = (refuses -> PLACE_REFUSED : PLACE_NONE);
-       pairs[pair].posted_sequence = sequence;
-       if :: refuses -> pairs[pair].refused = sequence :: else fi
-     };
 #ifdef FAULT_CREDIT_BEFORE_COPYING
-     if
-     :: !refuses -> REACHED(PLACE_AT.sequence, sequence); pairs[pair].credit = sequence
-     :: else
-     fi;
+     REACHED(PLACE_AT.sequence, sequence);
+     pairs[pair].credit = sequence;
 #endif
+     /* Message::arrive, then the copy of HostExecutor::receive, or Message::leave_refusal. */
      atomic {
+       REACHED(PLACE_AT.sequence, sequence);
        if
-       :: !refuses ->
-          REACHED(PLACE_AT.sequence, sequence);
-          if
-          :: PLACE_AT.place == PLACE_NONE ->
-             assert(PLACE_AT.payload == 0 || PLACE_AT.payload == truth[pair].sent[sequence])
-          :: PLACE_AT.place == PLACE_HEAP -> assert(heap_entry == truth[pair].sent[sequence])
-          :: PLACE_AT.place == PLACE_STAGED ->
-             assert(staging[PLACE_AT.entry] == truth[pair].sent[sequence])
-          :: PLACE_AT.place == PLACE_REFUSED /* recv throws what the sender says */
-          fi
-       :: else
+       :: PLACE_AT.place == PLACE_REFUSED /* recv throws what the sender says */
+       :: PLACE_AT.place != PLACE_REFUSED && refuses ->
+          pairs[pair].has_refusal[sequence % PLACE_COUNT] = true;
+          pairs[pair].refusal[sequence % PLACE_COUNT] = sequence;
+          truth[pair].refused[sequence] = true
+       :: !refuses && PLACE_AT.place == PLACE_NONE ->
+          assert(PLACE_AT.payload == 0 || PLACE_AT.payload == truth[pair].sent[sequence])
+       :: !refuses && PLACE_AT.place == PLACE_HEAP ->
+          assert(heap_entry == truth[pair].sent[sequence])
+       :: !refuses && PLACE_AT.place == PLACE_STAGED ->
+          assert(staging[PLACE_AT.entry] == truth[pair].sent[sequence])
        fi;
        truth[pair].received++;
 #ifndef FAULT_SENT_WITHOUT_CREDIT
-       if :: !refuses -> truth[pair].sent[sequence] = 0 :: else fi
+       truth[pair].sent[sequence] = 0
 #endif
      };
-     /* After a refusal too, and then without having waited for the sender. */
+     /* Message::give_credit */
      pairs[pair].credit = sequence;
      refuses = false
   od
@@ -222,8 +231,6 @@ init {
     byte i, j;
     for (i : 0 .. PAIRS - 1) {
       pairs[i].credit = FIRST;
-      pairs[i].refused = FIRST;
-      pairs[i].posted_sequence = FIRST;
       for (j : 0 .. PLACE_COUNT - 1) { pairs[i].places[j].sequence = FIRST }
     }
     for (i : 1 .. SENDS) {
