@@ -1,5 +1,5 @@
 /* The outcome of a generation: one word, decided by compare-and-swap (Domain::decide,
- * commit_word.hpp). Ranks are ready or not, come late, give up at any moment (DEADLINES) and die at
+ * Domain::begin_generation, commit_word.hpp). Ranks are ready or not, come late, give up at any moment (DEADLINES) and die at
  * any instruction (DEATHS); a rank may be a generation ahead of another.
  *
  * What is checked: all who learn the outcome of a generation learn the same; it is committed only if
@@ -39,7 +39,7 @@ byte unready_left = UNREADY;
 #define LOAD(into_generation, into_history, into_state) \
   into_generation = generation; into_history = history; into_state = state
 
-/* The lambda `settle` of Domain::decide. Its loop ends with the first swap that succeeds, or with
+/* Domain::settle_generation. Its loop ends with the first swap that succeeds, or with
  * somebody else's: one step. */
 inline settle(outcome) {
 #ifdef FAULT_STORE_INSTEAD_OF_SWAP
@@ -80,7 +80,7 @@ proctype Rank(byte self) {
          :: unready_left > 0 -> unready_left--; ready = false
          fi
        };
-       /* Begin the generation, unless somebody has. commit_word::begun */
+       /* Domain::begin_generation: unless somebody has. commit_word::begun */
        d_step { LOAD(seen_generation, seen_history, seen_state) };
        do
        :: seen_generation + 1 == mine && seen_state != COMMIT_PENDING ->
