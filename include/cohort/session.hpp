@@ -106,7 +106,9 @@ class COHORT_EXPORT Group {
   Verdict all_to_allv(ConstTensor input, Tensor output, std::span<const std::size_t> counts,
                       Lane lane = {}) const;
 
-  /// Copies the root's operand to every member. Collective. Cost: one operand read, one wait.
+  /// Copies the root's operand to every member. Collective. Cost: one operand read, one wait; where
+  /// ranks are bound to several memory nodes, each node reads the root's operand once and its first
+  /// member passes it on.
   Verdict broadcast(Tensor operand, GroupRank root, Lane lane = {}) const;
 
   /// Sends `input` to one other member, which calls `recv` with as many elements of the same type.

@@ -115,6 +115,7 @@ void SessionState::map_next(Next& next, host::Domain::TimePoint deadline) {
   host::HostExecutorOptions options;
   options.generation = next.generation;
   options.kept_bytes = layout_.arena.bytes;
+  options.nodes = nodes_;
   next.executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, next.plan, next.layout,
                                                        slots(), *next.rings, options);
   arena_->map_peers(deadline);

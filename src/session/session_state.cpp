@@ -6,6 +6,7 @@
 
 #include <cohort/error.hpp>
 
+#include "backend/host/memory_node.hpp"
 #include "base/log.hpp"
 #include "base/test_point.hpp"
 #include "collectives/header.hpp"
@@ -46,11 +47,26 @@ void SessionState::allocate(Backend& backend) {
 void SessionState::map_peers(host::Domain::TimePoint deadline) {
   host::HostExecutorOptions options;
   options.generation = generation_;
+  nodes_ = nodes_of_ranks(deadline);
+  options.nodes = nodes_;
   auto executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, plan_, layout_, slots(),
                                                        *rings_, options);
   arena_->map_peers(deadline);
   executor->attach();
   executor_ = std::move(executor);
+}
+
+// Each rank as it is placed now: a rank that moves later only reads in a less fortunate order.
+std::vector<std::uint32_t> SessionState::nodes_of_ranks(host::Domain::TimePoint deadline) const {
+  const std::uint32_t mine = host::memory_node_of_thread();
+  std::vector<std::uint32_t> nodes;
+  for (const auto& bytes :
+       domain_->all_gather(std::as_bytes(std::span(&mine, 1)), "commit", deadline)) {
+    std::uint32_t node = host::kAnyNode;
+    if (bytes.size() == sizeof(node)) std::memcpy(&node, bytes.data(), sizeof(node));
+    nodes.push_back(node);
+  }
+  return nodes;
 }
 
 void SessionState::prove_slots() {

@@ -88,6 +88,7 @@ class SessionState {
   }
 
   std::uint64_t registrations() const noexcept;
+  std::vector<std::uint32_t> nodes_of_ranks(host::Domain::TimePoint deadline) const;
   void prove_entry(GroupKind kind, heap::EntryId entry);
   void check_open() const;
   void check_held(const PlannedSlot& slot) const;
@@ -96,7 +97,8 @@ class SessionState {
   Layout groups_;  // of every generation; groups handed out refer to it
   Plan plan_;
   std::uint32_t generation_;
-  std::uint32_t stage_;  // of the pipeline, of this rank
+  std::uint32_t stage_;               // of the pipeline, of this rank
+  std::vector<std::uint32_t> nodes_;  // memory node of each rank, as all of them know it
   heap::ArenaLayout layout_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Arena> private_slots_;  // with Symmetry::off: never mapped by a peer

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -214,6 +215,35 @@ TEST(MessageWaits, ACallOfAnotherGroupWaitsBeforeItWritesIntoASentEntry) {
       if (rank == WorldRank{0}) static_cast<void>(session.take(slots.second));
       static_cast<void>(tp.all_reduce(operand, ReduceOp::sum));
       expect_value(operand, static_cast<float>(2 * i));
+    }
+  });
+  test::expect_no_errors(results);
+}
+
+TEST(MessageWaits, StagingIsUsedAgainOnlyOnceItsOwnReceiverHasReadIt) {
+  const auto results = run(3, [](Session& session, const Slots& /*slots*/, WorldRank rank) {
+    const Group tp = session.group(GroupKind::tp);
+    std::vector<float> stray(kElements);
+    const Tensor outside{stray.data(), kElements, DType::f32};
+    for (int round = 0; round < 5; ++round) {
+      const auto value = [&](int message) { return static_cast<float>(round * 3 + message); };
+      const auto receive = [&](int message) {
+        static_cast<void>(tp.recv(outside, kFirst));
+        expect_value(outside, value(message));
+      };
+      if (rank == WorldRank{0}) {
+        for (const int message : {0, 1, 2}) {
+          std::fill(stray.begin(), stray.end(), value(message));
+          static_cast<void>(tp.send(outside, message == 0 ? kSecond : GroupRank{2}));
+        }
+      } else if (rank == WorldRank{1}) {
+        // Long enough for the third message to be sent, if it did not wait for the first.
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        receive(0);
+      } else {
+        receive(1);
+        receive(2);
+      }
     }
   });
   test::expect_no_errors(results);

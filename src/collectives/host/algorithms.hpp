@@ -24,6 +24,11 @@ void pull_reduce_scatter(Exchange& exchange, std::span<const std::byte*> operand
 
 void pull_all_to_all(Exchange& exchange);
 
+/// Everybody reads from the root.
 void pull_broadcast(Exchange& exchange);
+
+/// Every member but the root reads from `parent`, piece by piece as they become readable. `relay`
+/// is where this rank's arena holds the pieces for those that read from it; null if nobody does.
+void relay_broadcast(Exchange& exchange, std::uint32_t parent, std::byte* relay);
 
 }  // namespace cohort::host

@@ -3,24 +3,32 @@
 #include <new>
 #include <string>
 
+#include "collectives/member_order.hpp"
+
 namespace cohort::host {
 
 Channel::Channel(Domain& domain, const Arena& arena, const heap::ChannelRegion& region,
                  const collectives::ChannelIdentity& identity, std::span<const WorldRank> ranks,
-                 GroupRank self, std::size_t index)
+                 GroupRank self, std::span<const std::uint32_t> nodes, std::size_t index)
     : domain_(&domain),
       arena_(&arena),
       region_(region),
       identity_(identity),
       ranks_(ranks),
       self_(self),
-      index_(index) {}
+      index_(index),
+      pull_order_(collectives::pull_order(nodes, self.index())) {
+  for (std::uint32_t root = 0; root < ranks.size(); ++root) {
+    broadcast_parents_.push_back(collectives::broadcast_parents(nodes, root));
+  }
+}
 
 void Channel::initialise(std::byte* arena, const heap::ChannelRegion& region,
                          std::uint64_t sequence) {
   auto* words = new (arena + region.sync_offset) SyncWords{};
   words->done.store(sequence, std::memory_order_relaxed);
   words->result_ready.store(sequence, std::memory_order_relaxed);
+  words->pieces.store(sequence << SyncWords::kPieceBits, std::memory_order_relaxed);
   words->sequence = sequence;
   for (std::size_t i = 0; i < heap::kPlaceCount; ++i) {
     std::byte* place = arena + region.scratch_offset + i * heap::kPlaceBytes;

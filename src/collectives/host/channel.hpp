@@ -32,6 +32,10 @@ struct SyncWords {
   alignas(64) std::atomic<std::uint64_t> done;
   /// The last call whose partial result the owner has made readable.
   alignas(64) std::atomic<std::uint64_t> result_ready;
+  /// Of a relayed broadcast: the call's sequence, shifted by kPieceBits, plus the pieces that are
+  /// readable so far. The sequence's high bits are lost, which comparing by difference allows.
+  alignas(64) std::atomic<std::uint64_t> pieces;
+  static constexpr unsigned kPieceBits = 20;
   /// The owner's calls so far; only the owner reads it.
   alignas(64) std::uint64_t sequence;
   /// The call of each header place in plain words; read by peers only to explain a mismatch.
@@ -64,9 +68,10 @@ constexpr bool reached(std::uint64_t word, std::uint64_t sequence) noexcept {
 
 class Channel {
  public:
+  /// `nodes` holds the memory node of each member, the same on all of them.
   Channel(Domain& domain, const Arena& arena, const heap::ChannelRegion& region,
           const collectives::ChannelIdentity& identity, std::span<const WorldRank> ranks,
-          GroupRank self, std::size_t index);
+          GroupRank self, std::span<const std::uint32_t> nodes, std::size_t index);
 
   /// Writes the owner's words before peers map them: all calls up to `sequence` count as done.
   static void initialise(std::byte* arena, const heap::ChannelRegion& region,
@@ -86,6 +91,13 @@ class Channel {
   const heap::ChannelRegion& region() const noexcept { return region_; }
   std::size_t arena_bytes() const noexcept { return arena_->bytes(); }
   std::byte* arena_of(std::uint32_t member) const noexcept { return members_[member].arena; }
+
+  /// All other members in the order in which this rank reads them.
+  std::span<const std::uint32_t> pull_order() const noexcept { return pull_order_; }
+  /// From whom each member reads what `root` broadcasts; empty if all read from the root.
+  std::span<const std::uint32_t> broadcast_parents(std::uint32_t root) const noexcept {
+    return broadcast_parents_[root];
+  }
 
   std::uint64_t next_sequence() noexcept { return ++own().sequence; }
   SyncWords& own() const noexcept { return *members_[self()].words; }
@@ -118,6 +130,8 @@ class Channel {
   GroupRank self_;
   std::size_t index_;
   std::vector<Member> members_;
+  std::vector<std::uint32_t> pull_order_;
+  std::vector<std::vector<std::uint32_t>> broadcast_parents_;  // by root
   collectives::Ledger ledger_;
 };
 

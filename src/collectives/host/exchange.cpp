@@ -89,8 +89,7 @@ bool Exchange::arrive(std::uint32_t member) {
 }
 
 bool Exchange::arrive_all() {
-  // Starting behind oneself keeps ranks from all reading the same peer first.
-  for (std::uint32_t step = 1; step < size(); ++step) arrive((self() + step) % size());
+  for (const std::uint32_t member : channel_->pull_order()) arrive(member);
   return !first_refused_.has_value();
 }
 
@@ -161,6 +160,18 @@ void Exchange::publish_result() {
 void Exchange::await_result(std::uint32_t member) {
   const std::atomic<std::uint64_t>& word = channel_->words_of(member).result_ready;
   await(member, [&] { return reached(word.load(std::memory_order_seq_cst), sequence_); });
+}
+
+void Exchange::publish_piece(std::uint64_t piece) {
+  channel_->own().pieces.store((sequence_ << SyncWords::kPieceBits) + piece,
+                               std::memory_order_seq_cst);
+  channel_->domain().wake();
+}
+
+void Exchange::await_piece(std::uint32_t member, std::uint64_t piece) {
+  const std::atomic<std::uint64_t>& word = channel_->words_of(member).pieces;
+  const std::uint64_t wanted = (sequence_ << SyncWords::kPieceBits) + piece;
+  await(member, [&] { return reached(word.load(std::memory_order_seq_cst), wanted); });
 }
 
 void Exchange::publish_done() {

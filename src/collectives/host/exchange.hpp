@@ -48,6 +48,10 @@ class Exchange {
   /// Tells peers that this rank's part of the result is readable.
   void publish_result();
   void await_result(std::uint32_t member);
+  /// Tells peers that `piece` pieces of this rank's result are readable; counted from 1.
+  void publish_piece(std::uint64_t piece);
+  void await_piece(std::uint32_t member, std::uint64_t piece);
+  static constexpr std::uint64_t kPieceCountMax = (std::uint64_t{1} << SyncWords::kPieceBits) - 1;
   /// Tells peers that this rank reads none of their memory any more.
   void publish_done();
 

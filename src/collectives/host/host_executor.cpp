@@ -43,6 +43,15 @@ std::size_t own_part_bytes(const Exchange& exchange) noexcept {
                        .count;
 }
 
+/// Whether others read from this rank what it receives itself.
+bool is_relay(const Exchange& exchange) noexcept {
+  const Call& call = exchange.call();
+  if (call.op != Op::broadcast || call.output.elements == 0) return false;
+  if (call.root.index() == exchange.self()) return false;
+  const auto parents = exchange.channel().broadcast_parents(call.root.index());
+  return std::find(parents.begin(), parents.end(), exchange.self()) != parents.end();
+}
+
 }  // namespace
 
 HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
@@ -68,10 +77,14 @@ HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
     const auto ranks = plan_->layout().group_of(region.kind, domain.rank());
     const auto self = std::find(ranks.begin(), ranks.end(), domain.rank()) - ranks.begin();
     largest_group = std::max(largest_group, ranks.size());
+    std::vector<std::uint32_t> nodes(ranks.size());
+    for (std::size_t i = 0; i < ranks.size() && !options.nodes.empty(); ++i) {
+      nodes[i] = options.nodes[ranks[i].index()];
+    }
     channels_.push_back(std::make_unique<Channel>(
         domain, arena, region,
         collectives::ChannelIdentity{region.kind, *index, region.lane, options.generation}, ranks,
-        GroupRank{static_cast<std::uint32_t>(self)}, channels_.size()));
+        GroupRank{static_cast<std::uint32_t>(self)}, nodes, channels_.size()));
   }
   operand_scratch_.resize(largest_group);
   reader_count_ = channels_.size();
@@ -252,6 +265,20 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
     }
     result_ = channel.arena_of(exchange.self()) + offsets.result;
   }
+  if (is_relay(exchange)) {
+    // It fits into staging: the operand is as large as the root's, which lies in the heap or in
+    // staging itself, or nobody reads it.
+    const bool in_place = direct && operands.output;
+    offsets.result = in_place ? operands.output->offset : staging;
+    offsets.result_place =
+        (in_place ? Place::in_heap(operands.output->entry) : Place::in_staging()).word();
+    if (in_place) {
+      rings_->note_use(operands.output->entry, channel.index(), exchange.sequence());
+    } else {
+      verdict.copied_bytes += output_bytes(call);
+    }
+    result_ = channel.arena_of(exchange.self()) + offsets.result;
+  }
   if (verdict.copied_bytes != 0 && verdict.reason == Reason::ok) {
     verdict.reason = Reason::operand_not_in_heap;
   }
@@ -275,7 +302,15 @@ void HostExecutor::dispatch(Exchange& exchange, Path path) {
     case Op::reduce_scatterv: pull_reduce_scatter(exchange, operands); return;
     case Op::all_to_all:
     case Op::all_to_allv: pull_all_to_all(exchange); return;
-    case Op::broadcast: pull_broadcast(exchange); return;
+    case Op::broadcast: {
+      const auto parents = exchange.channel().broadcast_parents(exchange.call().root.index());
+      if (parents.empty()) {
+        pull_broadcast(exchange);
+      } else {
+        relay_broadcast(exchange, parents[exchange.self()], is_relay(exchange) ? result_ : nullptr);
+      }
+      return;
+    }
     case Op::barrier: exchange.arrive_all(); return;
     case Op::send:
     case Op::recv: return;  // not collective: see messages.cpp

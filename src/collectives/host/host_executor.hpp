@@ -29,6 +29,8 @@ struct HostExecutorOptions {
   std::uint64_t first_sequence = 0;  ///< calls counted as done; tests start near the wrap
   /// Channels in this first part of the arena go on from an earlier generation.
   std::size_t kept_bytes = 0;
+  /// Memory node of each world rank, the same on all of them; empty if all are on one.
+  std::vector<std::uint32_t> nodes;
 };
 
 class HostExecutor final : public collectives::Executor {
@@ -98,7 +100,7 @@ class HostExecutor final : public collectives::Executor {
   std::size_t reader_count_ = 0;                              // channels, then peers to send to
   std::array<std::size_t, kGroupKindCount> first_channel_{};  // by kind; kNone if not planned
   std::vector<const std::byte*> operand_scratch_;             // one per member of the largest group
-  std::byte* result_ = nullptr;                               // of the all_reduce in flight
+  std::byte* result_ = nullptr;  // of the all_reduce or relayed broadcast in flight
 };
 
 }  // namespace cohort::host

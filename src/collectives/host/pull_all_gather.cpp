@@ -13,8 +13,7 @@ void pull_all_gather(Exchange& exchange) {
   if (call.input.elements != 0 && own != call.input.data) {
     std::memcpy(own, call.input.data, call.input.elements * element);
   }
-  for (std::uint32_t step = 1; step < exchange.size(); ++step) {
-    const std::uint32_t member = (exchange.self() + step) % exchange.size();
+  for (const std::uint32_t member : exchange.channel().pull_order()) {
     if (!exchange.arrive(member)) continue;
     const std::size_t bytes = collectives::part_elements(call, member) * element;
     if (bytes == 0) continue;

@@ -30,8 +30,7 @@ void pull_all_reduce(Exchange& exchange, std::byte* result, std::span<const std:
   if (own.count != 0 && output + own.begin * element != own_result) {
     std::memcpy(output + own.begin * element, own_result, own.count * element);
   }
-  for (std::uint32_t step = 1; step < size; ++step) {
-    const std::uint32_t member = (exchange.self() + step) % size;
+  for (const std::uint32_t member : exchange.channel().pull_order()) {
     const Part part = part_of(call.input.elements, size, member, element);
     exchange.await_result(member);
     if (part.count == 0) continue;

@@ -11,16 +11,21 @@ void pull_all_to_all(Exchange& exchange) {
   const std::uint32_t self = exchange.self();
   const std::size_t element = exchange.element_bytes();
   auto* output = static_cast<std::byte*>(call.output.data);
-  for (std::uint32_t step = 0; step < size; ++step) {
-    const std::uint32_t member = (self + step) % size;
-    if (step != 0 && !exchange.arrive(member)) continue;
+  const auto keep = [&](std::uint32_t member, const std::byte* from, std::size_t bytes) {
+    std::memcpy(output + collectives::received_begin(call, size, member, self) * element, from,
+                bytes);
+  };
+  const collectives::Part own = collectives::sent_part(call, size, self, self);
+  if (own.count != 0) {
+    keep(self, static_cast<const std::byte*>(call.input.data) + own.begin * element,
+         own.count * element);
+  }
+  for (const std::uint32_t member : exchange.channel().pull_order()) {
+    if (!exchange.arrive(member)) continue;
     const collectives::Part part = collectives::sent_part(call, size, member, self);
     if (part.count == 0) continue;
-    const std::byte* from =
-        step == 0 ? static_cast<const std::byte*>(call.input.data) + part.begin * element
-                  : exchange.operand(member, part.begin * element, part.count * element);
-    std::memcpy(output + collectives::received_begin(call, size, member, self) * element, from,
-                part.count * element);
+    const std::size_t bytes = part.count * element;
+    keep(member, exchange.operand(member, part.begin * element, bytes), bytes);
   }
 }
 
