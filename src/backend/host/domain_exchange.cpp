@@ -63,11 +63,13 @@ std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte
       };
       wait_until(peer, deadline, published, [&] { return WaitSubject{phase, std::string(phase)}; });
       const MailChunk& chunk = block.chunks[number % 2];
-      check_attempt();  // if it is over, the peer may already be writing its next message here
-      if (phase_of(chunk) != phase_of(own.chunks[number % 2])) {
+      const std::string theirs(phase_of(chunk));
+      // If the attempt is over, the peer may already be writing its next message here.
+      check_attempt();
+      if (theirs != phase_of(own.chunks[number % 2])) {
         fail(Error(ErrorCode::mismatch,
-                   name_of(peer) + " is in " + std::string(phase_of(chunk)) + " while " +
-                       name_of(rank_) + " is in " + std::string(phase),
+                   name_of(peer) + " is in " + theirs + " while " + name_of(rank_) + " is in " +
+                       std::string(phase),
                    peer, std::string(phase)));
       }
       const std::size_t bytes = std::min<std::size_t>(chunk.chunk_bytes, chunk.bytes.size());
