@@ -194,6 +194,15 @@ typedef struct cohort_verdict {
  * ranks. Nothing is allocated, registered or grown afterwards. */
 COHORT_API int cohort_commit(cohort_world world, cohort_plan plan, cohort_session* session);
 
+/* Replaces the plan by one that begins with the earlier slots; those that are as they were keep
+ * their memory, and all that was taken from them. All ranks or none: if any cannot go on, the old
+ * plan serves on. `timeout_ms` 0 is the set-up limit. Collective over all ranks. */
+COHORT_API int cohort_recommit(cohort_session session, cohort_plan next, int64_t timeout_ms);
+/* The memory that the session holds, or would after cohort_recommit to `next` unless that is null.
+ * Local. */
+COHORT_API int cohort_session_footprint(cohort_session session, cohort_plan next,
+                                        cohort_footprint* footprint);
+
 /* This rank's instance of a group: size, this rank's place in it, and as cohort_layout_group. */
 COHORT_API int cohort_group_size(cohort_session session, uint32_t kind, uint32_t* size);
 COHORT_API int cohort_group_rank(cohort_session session, uint32_t kind, uint32_t* rank);
@@ -255,7 +264,7 @@ COHORT_API int cohort_recv(cohort_session session, const cohort_call* call,
 COHORT_API int cohort_explain(cohort_session session, uint32_t kind, uint32_t op, uint32_t dtype,
                               size_t bytes, cohort_verdict* verdict);
 
-/* Allocations, mappings and registrations since commit: always 0. */
+/* Allocations, mappings and registrations since commit or recommit: always 0. */
 COHORT_API int cohort_registrations_since_commit(cohort_session session, uint64_t* count);
 /* Bytes that the system holds for this rank. */
 COHORT_API int cohort_measured_bytes(cohort_session session, size_t* bytes);

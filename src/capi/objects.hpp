@@ -70,6 +70,9 @@ int free_handle(Handle handle) noexcept {
   });
 }
 
+/// Tells a footprint to C.
+void give_footprint(const Footprint& footprint, cohort_footprint* target);
+
 /// The first `capacity` of `ranks`, and how many there are.
 template <typename Ranks>
 void give_ranks(const Ranks& ranks, std::uint32_t* target, std::size_t capacity,

@@ -34,6 +34,16 @@ std::vector<GroupKind> groups_of(std::uint32_t bits) {
 
 }  // namespace
 
+void cohort::capi::give_footprint(const Footprint& footprint, cohort_footprint* target) {
+  cohort_footprint bytes{};
+  bytes.arena_bytes = footprint.arena_bytes;
+  bytes.control_bytes = footprint.control_bytes;
+  bytes.granule_bytes = footprint.granule_bytes;
+  bytes.virtual_bytes = footprint.virtual_bytes;
+  bytes.peak_bytes = footprint.peak_bytes;
+  write_struct(bytes, target, "footprint");
+}
+
 extern "C" {
 
 int cohort_layout_create(const cohort_layout_sizes* sizes, cohort_layout* layout) {
@@ -119,16 +129,7 @@ int cohort_plan_send_recv(cohort_plan plan, uint32_t kind, size_t staged_bytes_m
 }
 
 int cohort_plan_footprint(cohort_plan plan, cohort_footprint* footprint) {
-  return guarded([&] {
-    const Footprint known = cohort::footprint(get<PlanObject>(plan).plan);
-    cohort_footprint bytes{};
-    bytes.arena_bytes = known.arena_bytes;
-    bytes.control_bytes = known.control_bytes;
-    bytes.granule_bytes = known.granule_bytes;
-    bytes.virtual_bytes = known.virtual_bytes;
-    bytes.peak_bytes = known.peak_bytes;
-    write_struct(bytes, footprint, "footprint");
-  });
+  return guarded([&] { give_footprint(cohort::footprint(get<PlanObject>(plan).plan), footprint); });
 }
 
 int cohort_plan_describe(cohort_plan plan, char* text, size_t capacity, size_t* length) {

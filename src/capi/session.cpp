@@ -30,6 +30,28 @@ int cohort_commit(cohort_world world, cohort_plan plan, cohort_session* session)
   });
 }
 
+int cohort_recommit(cohort_session session, cohort_plan next, int64_t timeout_ms) {
+  return guarded([&] {
+    Session& known = session_of(session);
+    const Plan& planned = get<PlanObject>(next).plan;
+    if (timeout_ms > 0) {
+      known.recommit(planned, std::chrono::milliseconds(timeout_ms));
+    } else {
+      known.recommit(planned);
+    }
+  });
+}
+
+int cohort_session_footprint(cohort_session session, cohort_plan next,
+                             cohort_footprint* footprint) {
+  return guarded([&] {
+    const Session& known = session_of(session);
+    give_footprint(
+        next == nullptr ? known.footprint() : known.footprint(get<PlanObject>(next).plan),
+        footprint);
+  });
+}
+
 int cohort_group_size(cohort_session session, uint32_t kind, uint32_t* size) {
   return guarded([&] {
     const Group group = session_of(session).group(group_kind_of(kind));

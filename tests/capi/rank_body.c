@@ -314,6 +314,32 @@ static int check_ledger(const struct job* job) {
   return 0;
 }
 
+/* The same plan and one slot more: what was taken before stays where it was. */
+static int check_recommit(const struct job* job, cohort_plan plan) {
+  cohort_buffer before = {.size = sizeof before};
+  EXPECT_OK(cohort_take(job->session, job->rows, &before));
+  const cohort_slot_spec spec = {.size = sizeof spec,
+                                 .groups = COHORT_GROUP_BIT(COHORT_GROUP_TP),
+                                 .dtype = COHORT_DTYPE_I64,
+                                 .rows_max = 1024,
+                                 .row_elements = 8};
+  uint32_t added = 0;
+  EXPECT_OK(cohort_plan_slot(plan, "added", &spec, &added));
+  cohort_footprint next = {.size = sizeof next};
+  cohort_footprint now = {.size = sizeof now};
+  EXPECT_OK(cohort_session_footprint(job->session, plan, &next));
+  EXPECT_OK(cohort_recommit(job->session, plan, 0));
+  EXPECT_OK(cohort_session_footprint(job->session, NULL, &now));
+  EXPECT(now.arena_bytes == next.arena_bytes);
+  cohort_buffer buffer = {.size = sizeof buffer};
+  EXPECT_OK(cohort_take(job->session, added, &buffer));
+  EXPECT(buffer.rows_max == 1024);
+  EXPECT_OK(cohort_take(job->session, job->rows, &buffer)); /* the ring's other entry */
+  EXPECT_OK(cohort_take(job->session, job->rows, &buffer));
+  EXPECT(buffer.data == before.data && buffer.entry == before.entry);
+  return check_reductions(job);
+}
+
 int run_rank(cohort_world world) {
   struct job job = {0};
   EXPECT_OK(cohort_world_rank(world, &job.rank));
@@ -323,13 +349,14 @@ int run_rank(cohort_world world) {
   RUN(declare(job.size, &plan, &job));
   EXPECT_OK(cohort_commit(world, plan, &job.session));
   RUN(check_footprint(plan, &job));
-  EXPECT_OK(cohort_plan_free(plan));
   RUN(check_groups(&job));
   RUN(check_reductions(&job));
   RUN(check_gathers(&job));
   RUN(check_exchanges(&job));
   RUN(check_messages(&job));
   RUN(check_refusal(&job));
+  RUN(check_recommit(&job, plan));
+  EXPECT_OK(cohort_plan_free(plan));
   RUN(check_ledger(&job));
   uint64_t registrations = 1;
   EXPECT_OK(cohort_registrations_since_commit(job.session, &registrations));
