@@ -150,7 +150,7 @@ Domain::~Domain() {
 
 Domain::TimePoint Domain::deadline_after(milliseconds limit) const noexcept {
   const std::chrono::duration<double, std::milli> scaled = limit * limits_.scale;
-  return steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(scaled);
+  return deadline_clock() + std::chrono::duration_cast<steady_clock::duration>(scaled);
 }
 
 // --- faults

@@ -30,6 +30,7 @@
 
 #include "backend/host/commit_word.hpp"
 #include "base/function_ref.hpp"
+#include "base/test_point.hpp"
 #include "base/unique_fd.hpp"
 
 namespace cohort::host {
@@ -86,6 +87,7 @@ class Domain : public std::enable_shared_from_this<Domain> {
                 const Subject& subject) {
     for (std::uint32_t spin = 0; spin <= spin_count_; ++spin) {
       if (ready()) return;
+      if (time_is_simulated()) break;
       pause();
     }
     wait_slowly(peer, limit, FunctionRef<bool()>(ready), FunctionRef<WaitSubject()>(subject));

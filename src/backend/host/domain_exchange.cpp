@@ -10,6 +10,7 @@
 
 #include "backend/host/domain_state.hpp"
 #include "backend/host/system_error.hpp"
+#include "base/test_point.hpp"
 
 namespace cohort::host {
 namespace {
@@ -107,7 +108,7 @@ std::vector<UniqueFd> Domain::all_gather_fd(int fd, std::string_view phase, Time
 }
 
 UniqueFd Domain::receive_fd(WorldRank from, std::string_view phase, TimePoint deadline) {
-  const TimePoint started = steady_clock::now();
+  const TimePoint started = deadline_clock();
   const WaitSubject subject{phase, std::string(phase)};
   pollfd polled{state_->mesh.peers[from.index()].socket.get(), POLLIN, 0};
   while (true) {
@@ -118,7 +119,7 @@ UniqueFd Domain::receive_fd(WorldRank from, std::string_view phase, TimePoint de
       fail(Error(error.code(), error.what(), error.rank(), std::string(phase)));
     }
     check_attempt();
-    if (steady_clock::now() >= deadline) {
+    if (deadline_clock() >= deadline) {
       fail_wait(late(from, started, subject),
                 "waiting for " + name_of(from) + " in " + subject.text);
     }
@@ -159,14 +160,14 @@ CommitOutcome Domain::decide(std::uint32_t generation, bool ready, TimePoint dea
     } else if (poisoned() || state_->rank_state(peer) != RankState::joined) {
       note_abort(generation, Error(ErrorCode::peer_failed, name_of(peer) + " left or died", peer));
       settle(CommitOutcome::aborted);
-    } else if (steady_clock::now() >= deadline) {
+    } else if (deadline_clock() >= deadline) {
       note_abort(generation, Error(ErrorCode::timeout,
                                    name_of(peer) + " was not ready for generation " +
                                        std::to_string(generation) + " by the deadline",
                                    peer));
       settle(CommitOutcome::aborted);
     } else {
-      sleep_once(peer, std::min(steady_clock::now() + milliseconds(100), deadline),
+      sleep_once(peer, std::min(deadline_clock() + milliseconds(100), deadline),
                  [&] { return peer_ready() || !pending(); });
     }
   }

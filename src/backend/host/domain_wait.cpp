@@ -10,6 +10,7 @@
 #include "backend/host/domain_state.hpp"
 #include "backend/host/futex.hpp"
 #include "base/system_limits.hpp"
+#include "base/test_point.hpp"
 
 namespace cohort::host {
 namespace {
@@ -85,7 +86,14 @@ bool Domain::sleep_once(WorldRank peer, TimePoint until, FunctionRef<bool()> rea
 #endif
   const std::uint32_t bell = other.bell.load(std::memory_order_seq_cst);
   const bool pointless = ready() || poisoned() || state_->rank_state(peer) == RankState::left;
-  if (!pointless) futex_wait(other.bell, bell, until - steady_clock::now());
+  if (!pointless && time_is_simulated()) {
+    const auto awake = [&] {
+      return ready() || poisoned() || state_->rank_state(peer) == RankState::left;
+    };
+    simulated_sleep(awake, until);
+  } else if (!pointless) {
+    futex_wait(other.bell, bell, until - steady_clock::now());
+  }
   other.sleepers.fetch_sub(1, std::memory_order_seq_cst);
   return ready();
 }
@@ -94,6 +102,7 @@ void Domain::wait_slowly(WorldRank peer, std::chrono::milliseconds limit, Functi
                          FunctionRef<WaitSubject()> subject) {
   for (std::uint32_t round = 0; round < yield_count_; ++round) {
     if (ready()) return;
+    if (time_is_simulated()) break;
     ::sched_yield();
   }
   wait_until(peer, deadline_after(limit), ready, subject);
@@ -102,17 +111,17 @@ void Domain::wait_slowly(WorldRank peer, std::chrono::milliseconds limit, Functi
 void Domain::wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
                         FunctionRef<WaitSubject()> subject) {
   if (ready()) return;
-  const TimePoint started = steady_clock::now();
+  const TimePoint started = deadline_clock();
   const WaitMark mark(state_->block(rank_), peer, started);
   const TimePoint stall = deadline_after(limits_.stall);
   bool stalled = false;
   while (true) {
-    TimePoint slice = std::min(steady_clock::now() + kSleepSlice, deadline);
+    TimePoint slice = std::min(deadline_clock() + kSleepSlice, deadline);
     if (!stalled) slice = std::min(slice, stall);
     if (sleep_once(peer, slice, ready)) return;
     check_wait(peer, ready, subject);
     check_attempt();
-    const TimePoint now = steady_clock::now();
+    const TimePoint now = deadline_clock();
     if (!stalled && now >= stall) {
       note_subject(subject().text);
       stalled = true;
@@ -171,7 +180,7 @@ std::optional<Waiting> Domain::waiting(WorldRank rank) const {
 /// The timeout of a wait for `peer`. It is about the rank at the end of the chain of waits, or
 /// about one on the way whose process is stopped; in a circle of waits about `peer` itself.
 Error Domain::late(WorldRank peer, TimePoint started, const WaitSubject& subject) const {
-  std::string text = name_of(rank_) + " waited " + seconds_text(steady_clock::now() - started) +
+  std::string text = name_of(rank_) + " waited " + seconds_text(deadline_clock() - started) +
                      " for " + name_of(peer) + " in " + subject.text;
   WorldRank culprit = peer;
   for (std::uint32_t step = 0; step < rank_count_; ++step) {

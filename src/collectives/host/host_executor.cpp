@@ -7,6 +7,7 @@
 
 #include <cohort/error.hpp>
 
+#include "base/test_point.hpp"
 #include "collectives/call_check.hpp"
 #include "collectives/host/algorithms.hpp"
 #include "collectives/host/reduce.hpp"
@@ -249,6 +250,7 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
   } else if (input_bytes(call) != 0 && peers_read_input(call, exchange.self())) {
     place = Place::in_staging();
     offsets.operand = staging;
+    test_point("call.stage");
     std::memcpy(channel.arena_of(exchange.self()) + staging, call.input.data, input_bytes(call));
     verdict.copied_bytes += input_bytes(call);
   }
@@ -285,6 +287,7 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
   if (place.kind() == Place::Kind::heap && peers_read_input(call, exchange.self())) {
     rings_->note_use(operands.input->entry, channel.index(), exchange.sequence());
   }
+  test_point("call.noted");
   exchange.publish_pull(place, offsets);
 }
 

@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "base/test_point.hpp"
 #include "collectives/call_check.hpp"
 #include "collectives/host/algorithms.hpp"
 #include "collectives/host/reduce.hpp"
@@ -45,6 +46,7 @@ void exchange_parts(Exchange& exchange) {
 
 void run_inline(Exchange& exchange, std::span<const std::byte*> operands) {
   if (!exchange.arrive_all()) return;
+  test_point("call.read");
   const Call& call = exchange.call();
   switch (call.op) {
     case Op::all_reduce: reduce_part(exchange, operands, 0, call.output.elements); return;

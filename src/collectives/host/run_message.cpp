@@ -4,6 +4,7 @@
 
 #include <cohort/error.hpp>
 
+#include "base/test_point.hpp"
 #include "collectives/host/host_executor.hpp"
 #include "collectives/host/message.hpp"
 #include "collectives/path_table.hpp"
@@ -112,6 +113,7 @@ void HostExecutor::publish_message(PairChannel& pairs, Message& message, const C
   } else if (bytes != 0) {
     place = Place::in_staging();
     offset = message.claim_staging();
+    test_point("send.stage");
     const Channel& channel = pairs.channel();
     std::memcpy(channel.arena_of(channel.self()) + offset, call.input.data, bytes);
     verdict.copied_bytes = bytes;
@@ -134,6 +136,7 @@ void HostExecutor::receive(Message& message, const Call& call,
                 message.receiver(), "recv");
   }
   const bool staged = message.is_staged();
+  test_point("recv.read");
   if (bytes != 0) {
     const std::byte* const from =
         verdict.path == Path::host_inline ? message.inline_operand() : message.operand(bytes);
@@ -153,6 +156,7 @@ void HostExecutor::throw_refused(const PairChannel& pairs, std::uint32_t peer,
 }
 
 void HostExecutor::await_readers(heap::EntryId entry) {
+  if (test_leaves_out("the wait for readers")) return;
   rings_->settle(entry, [this](std::size_t reader, std::uint64_t sequence) {
     if (reader < channels_.size()) {
       channels_[reader]->await_done(sequence);
@@ -164,6 +168,7 @@ void HostExecutor::await_readers(heap::EntryId entry) {
 }
 
 void HostExecutor::settle(heap::EntryId entry) {
+  if (test_leaves_out("the wait for readers")) return;
   PairChannel* refusing = nullptr;
   std::uint32_t refusing_peer = 0;
   std::optional<RefusedMessage> refused;

@@ -1,0 +1,93 @@
+#pragma once
+
+// Random SPMD programs of collectives as data, and how one rank runs them and checks every result.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <cohort/cohort.hpp>
+
+#include "session/session_state.hpp"
+
+namespace cohort::sim {
+
+inline constexpr std::uint32_t kLanes = 2;
+/// Elements of one entry of a slot: enough for a part of each of 8 ranks, past the limit of what
+/// travels inline, and an offset.
+inline constexpr std::size_t kElementsMax = 9000;
+inline constexpr std::size_t kOffsetMax = 64;
+
+/// Where an operand lies.
+enum class Home : std::uint8_t { shallow, deep, ordinary };  // slot 0, of depth 1; slot 1; neither
+
+/// One line of a program: what every member of every group of the kind calls.
+struct Step {
+  GroupKind kind = GroupKind::tp;
+  Lane lane;
+  Op op = Op::barrier;  ///< send stands for a ring of messages
+  DType dtype = DType::i32;
+  ReduceOp reduce_op = ReduceOp::sum;
+  std::uint32_t root = 0;  ///< modulo the group's size
+  std::size_t part = 0;  ///< elements of one member, or half of what all_reduce and broadcast move
+  Home input = Home::shallow;
+  bool in_place = false;         ///< where the operation has such a form
+  bool ordinary_output = false;  ///< else an entry of the slot that the input is not in
+  std::size_t offset = 0;        ///< of the operands in their entries
+  std::uint64_t seed = 0;        ///< of values and counts
+  bool checked = true;           ///< false if this rank's result is nothing that others vouch for
+};
+
+/// 2 to 8 ranks in groups that overlap as often as their number allows.
+Layout random_layout(std::uint32_t rank_count, std::uint64_t seed);
+/// Two slots and messages for the kinds that programs use.
+Plan program_plan(const Layout& layout);
+std::span<const GroupKind> program_kinds() noexcept;
+
+std::vector<Step> random_program(std::uint64_t seed, std::size_t steps, bool messages);
+std::string describe(const Step& step);
+
+/// A step's sizes for a member of a group.
+struct Shape {
+  std::vector<std::size_t> counts;  ///< of v-forms
+  std::size_t input = 0;            ///< elements
+  std::size_t output = 0;
+  std::size_t input_begin = 0;  ///< in the entry that holds both, of in-place forms
+  std::size_t output_begin = 0;
+  bool in_place = false;
+};
+Shape shape_of(const Step& step, std::uint32_t size, std::uint32_t self);
+
+/// One rank at work.
+class RankProgram {
+ public:
+  RankProgram(SessionState& session, WorldRank rank);
+
+  /// Runs all steps, then closes the session. Throws what the calls throw.
+  void run(std::span<const Step> steps);
+  /// How many checked results were wrong so far, and the first of them.
+  std::size_t wrong() const noexcept { return wrong_; }
+  const std::string& first_wrong() const noexcept { return first_wrong_; }
+
+ private:
+  void one_step(const Step& step);
+  void ring(const Step& step, const Group& group);
+  Tensor operand(Home home, const Step& step, std::vector<std::uint32_t>& ordinary);
+  static void call(const Step& step, const Group& group, const Shape& shape, Tensor in, Tensor out);
+  void check(const Step& step, const Group& group, const Shape& shape, const Tensor& out);
+  void compare(const Step& step, const Tensor& out);
+
+  SessionState* session_;
+  WorldRank rank_;
+  std::size_t step_ = 0;
+  std::size_t wrong_ = 0;
+  std::string first_wrong_;
+  std::vector<std::uint32_t> input_;
+  std::vector<std::uint32_t> output_;
+  std::vector<std::uint32_t> wanted_;
+};
+
+}  // namespace cohort::sim

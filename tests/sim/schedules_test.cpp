@@ -1,0 +1,65 @@
+// A sample of what `sim_schedules` runs more of.
+
+#include <random>
+#include <string>
+#include <string_view>
+
+#include <gtest/gtest.h>
+
+#include "sim/world.hpp"
+
+namespace cohort::sim {
+namespace {
+
+constexpr std::uint64_t kSampleSeeds = 350;
+
+std::uint32_t ranks_of(std::uint64_t seed) {
+  return 2 + static_cast<std::uint32_t>(seed % 7);
+}
+
+TEST(Schedules, EveryResultEqualsTheReference) {
+  Worlds worlds;
+  for (std::uint64_t seed = 1; seed <= kSampleSeeds; ++seed) {
+    const RunEnd end = run_random(worlds, ranks_of(seed), seed);
+    ASSERT_EQ(end.failure(), "") << "seed " << seed << " on " << ranks_of(seed) << " ranks";
+  }
+}
+
+TEST(Schedules, AFreshSeedHoldsToo) {
+  const std::uint64_t seed = std::random_device{}();
+  std::printf("seed %llu on %u ranks\n", static_cast<unsigned long long>(seed), ranks_of(seed));
+  Worlds worlds;
+  EXPECT_EQ(run_random(worlds, ranks_of(seed), seed).failure(), "");
+}
+
+TEST(Schedules, FollowFromTheirSeed) {
+  Worlds worlds;
+  Worlds others;
+  for (std::uint64_t seed = 1; seed <= 14; ++seed) {
+    const RunEnd one = run_random(worlds, ranks_of(seed), seed);
+    const RunEnd again = run_random(others, ranks_of(seed), seed);
+    EXPECT_EQ(one.schedule_hash, again.schedule_hash) << "seed " << seed;
+  }
+}
+
+/// How many schedules it takes to notice that a step of the protocol is left out.
+std::uint64_t schedules_until_found(std::string_view step, std::uint64_t limit) {
+  Worlds worlds;
+  for (std::uint64_t seed = 1; seed <= limit; ++seed) {
+    if (!run_random(worlds, ranks_of(seed), seed, step).failure().empty()) return seed;
+  }
+  return limit + 1;
+}
+
+TEST(Schedules, FindStepsThatAreLeftOut) {
+  for (const char* step :
+       {"the wait for readers", "order of the header", "the root's look at headers"}) {
+    const std::uint64_t found = schedules_until_found(step, 300);
+    std::printf("without %s: found by schedule %llu\n", step,
+                static_cast<unsigned long long>(found));
+    EXPECT_LE(found, 300U) << step;
+  }
+}
+
+}  // namespace
+}  // namespace cohort::sim
