@@ -52,6 +52,33 @@ class COHORT_EXPORT Buffer {
 
 class SessionState;
 
+/// An entry held for long, e.g. by a captured graph; `take` never yields it. Move-only. Dropping it
+/// is local and communicates nothing: the ranks that take the entry next see it in shared memory.
+/// May outlive its session; it then owns nothing any more.
+class COHORT_EXPORT Lease {
+ public:
+  Lease() = default;
+  Lease(Lease&& other) noexcept;
+  Lease& operator=(Lease&& other) noexcept;
+  ~Lease();
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+
+  /// Valid until the lease is dropped and as long as the session lives, recommits included.
+  const Buffer& buffer() const noexcept { return buffer_; }
+  bool held() const noexcept { return anchor_ != nullptr; }
+  /// Gives the entry back. By the rank's own thread. Local.
+  void drop() noexcept;
+
+ private:
+  friend class SessionState;
+  struct Anchor;
+  std::shared_ptr<Anchor> anchor_;
+  Buffer buffer_;
+  std::size_t word_offset_ = 0;  // in the arena: where this rank says what it has dropped
+  std::uint64_t use_ = 0;
+};
+
 /// The instance of one group kind that this rank belongs to; collectives start here. A handle:
 /// cheap to copy, must not outlive its session.
 ///
@@ -159,6 +186,13 @@ class COHORT_EXPORT Session {
   /// often. Throws: Error{usage} for a slot of another pipeline stage, Error{timeout, peer_failed}.
   Buffer take(SlotId slot);
 
+  /// The next of the slot's entries for leases (`SlotSpec::leases`); waits until every rank of this
+  /// rank's groups that the slot names has dropped the lease that last held the entry, and has
+  /// finished with its uses. SPMD, as `take`.
+  /// Throws: Error{usage} if this rank itself still holds that lease, or the slot has none;
+  /// Error{timeout} naming the rank that holds on, Error{peer_failed}.
+  Lease lease(SlotId slot);
+
   /// Which path a call would take and why; equal on all ranks. Local, never blocks.
   PathChoice explain(GroupKind group, Op op, DType dtype, std::size_t bytes) const;
 
@@ -171,13 +205,13 @@ class COHORT_EXPORT Session {
   /// received. Collective over all ranks.
   /// Throws: Error{usage} for a plan that may not follow this one or does not fit into the reserved
   /// addresses, Error{mismatch} if the ranks' plans differ, Error{out_of_memory, system} of the
-  /// failing rank on every rank, Error{timeout} naming the rank that did not come, Error{strict_miss},
-  /// Error{peer_failed}.
+  /// failing rank on every rank, Error{timeout} naming the rank that did not come,
+  /// Error{strict_miss}, Error{peer_failed}.
   void recommit(const Plan& next);
   void recommit(const Plan& next, std::chrono::milliseconds limit);
 
-  /// The memory that this session holds, and what it would hold after `recommit(next)`. Local, pure.
-  /// Throws, with `next`: Error{usage} if it may not follow.
+  /// The memory that this session holds, and what it would hold after `recommit(next)`. Local,
+  /// pure. Throws, with `next`: Error{usage} if it may not follow.
   Footprint footprint() const;
   Footprint footprint(const Plan& next) const;
 

@@ -8,6 +8,8 @@ SlotRings::SlotRings(const Plan& plan, std::size_t channel_count)
   for (const PlannedSlot& slot : plan.slots()) {
     depths_.push_back(slot.spec.depth);
     next_.push_back(0);
+    leases_.push_back(slot.spec.leases);
+    leases_taken_.push_back(0);
     first_entry_.push_back(entry_count);
     entry_count += slot.entries();
   }
@@ -17,7 +19,9 @@ SlotRings::SlotRings(const Plan& plan, std::size_t channel_count)
 
 void SlotRings::continue_from(const Plan& plan, const SlotRings& previous, const Plan& before) {
   for (std::size_t slot = 0; slot < before.slots().size(); ++slot) {
-    if (plan.slots()[slot].spec == before.slots()[slot].spec) next_[slot] = previous.next_[slot];
+    if (!(plan.slots()[slot].spec == before.slots()[slot].spec)) continue;
+    next_[slot] = previous.next_[slot];
+    leases_taken_[slot] = previous.leases_taken_[slot];
   }
 }
 
@@ -26,6 +30,13 @@ EntryId SlotRings::next(SlotId slot) {
   const EntryId entry{slot.index(), cursor};
   cursor = cursor + 1 == depths_[slot.index()] ? 0 : cursor + 1;
   return entry;
+}
+
+LeaseTurn SlotRings::next_lease(SlotId slot) const {
+  const std::uint64_t taken = leases_taken_.at(slot.index());
+  const std::uint32_t count = leases_[slot.index()];
+  const auto index = static_cast<std::uint32_t>(taken % count);
+  return {{slot.index(), depths_[slot.index()] + index}, index, taken / count + 1};
 }
 
 void SlotRings::note_use(EntryId entry, std::size_t channel, std::uint64_t sequence) {

@@ -27,6 +27,13 @@ struct EntryId {
   friend bool operator==(const EntryId&, const EntryId&) = default;
 };
 
+/// One holding of one of a slot's entries for leases.
+struct LeaseTurn {
+  EntryId entry;
+  std::uint32_t index = 0;  ///< among the slot's entries for leases
+  std::uint64_t use = 0;    ///< of this entry; the first is 1
+};
+
 class SlotRings {
  public:
   SlotRings(const Plan& plan, std::size_t channel_count);
@@ -36,6 +43,11 @@ class SlotRings {
 
   /// The slot's next entry in ring order.
   EntryId next(SlotId slot);
+
+  /// The lease that comes next, a function of how often `count_lease` was called for that slot.
+  /// Requires: the slot has leases.
+  LeaseTurn next_lease(SlotId slot) const;
+  void count_lease(SlotId slot) { ++leases_taken_.at(slot.index()); }
 
   /// Notes that peers may read this rank's copy of `entry` until all have finished call `sequence`
   /// of `channel`.
@@ -62,12 +74,14 @@ class SlotRings {
   std::size_t index_of(EntryId entry) const { return first_entry_[entry.slot] + entry.entry; }
 
   std::size_t channel_count_;
-  std::size_t words_;                     // of 64 channels each
-  std::vector<std::uint32_t> depths_;     // by slot
-  std::vector<std::uint32_t> next_;       // by slot
-  std::vector<std::size_t> first_entry_;  // by slot, among all entries
-  std::vector<std::uint64_t> pending_;    // (entries, words), a bit per channel
-  std::vector<std::uint64_t> sequences_;  // (entries, channels)
+  std::size_t words_;                        // of 64 channels each
+  std::vector<std::uint32_t> depths_;        // by slot
+  std::vector<std::uint32_t> next_;          // by slot
+  std::vector<std::uint32_t> leases_;        // by slot, how many there are
+  std::vector<std::uint64_t> leases_taken_;  // by slot
+  std::vector<std::size_t> first_entry_;     // by slot, among all entries
+  std::vector<std::uint64_t> pending_;       // (entries, words), a bit per channel
+  std::vector<std::uint64_t> sequences_;     // (entries, channels)
 };
 
 }  // namespace cohort::heap

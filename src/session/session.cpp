@@ -19,6 +19,10 @@ Buffer Session::take(SlotId slot) {
   return state_->take(slot);
 }
 
+Lease Session::lease(SlotId slot) {
+  return state_->lease(slot);
+}
+
 PathChoice Session::explain(GroupKind group, Op op, DType dtype, std::size_t bytes) const {
   return state_->explain(group, op, dtype, bytes);
 }

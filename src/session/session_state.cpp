@@ -24,6 +24,7 @@ SessionState::SessionState(host::Domain& domain, const Plan& plan, std::uint32_t
       layout_(heap::arena_layout(plan_)) {}
 
 SessionState::~SessionState() {
+  release_leases();
   if (!sealed_ || closed_ || domain_->poisoned()) return;
   // Collective work in a destructor could hang; peers learn of it as they would of a death.
   log(LogLevel::warning,
@@ -179,13 +180,17 @@ void SessionState::check_held(const PlannedSlot& slot) const {
                                     std::to_string(stage_));
 }
 
-Buffer SessionState::take(SlotId slot) {
+void SessionState::check_slot(SlotId slot) const {
   check_open();
   if (slot.index() >= plan_.slots().size()) {
     throw Error(ErrorCode::usage, "slot " + std::to_string(slot.index()) + " of a plan with " +
                                       std::to_string(plan_.slots().size()) + " slots");
   }
   check_held(plan_.slots()[slot.index()]);
+}
+
+Buffer SessionState::take(SlotId slot) {
+  check_slot(slot);
   const heap::EntryId id = rings_->next(slot);
   executor_->settle(id);
   return entry(id);

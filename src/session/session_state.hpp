@@ -7,6 +7,7 @@
 //   2. After `seal` nothing is allocated, mapped or registered until `close`.
 // Thread safety: one thread per rank.
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -52,6 +53,7 @@ class SessionState {
 
   Group group(GroupKind kind);
   Buffer take(SlotId slot);
+  Lease lease(SlotId slot);
   Buffer entry(heap::EntryId id) const;
   PathChoice explain(GroupKind kind, Op op, DType dtype, std::size_t bytes) const;
   Verdict run(GroupKind kind, const collectives::Call& call);
@@ -72,6 +74,16 @@ class SessionState {
   void close(std::chrono::milliseconds limit);
 
  private:
+  friend class Lease;
+
+  void await_dropped(const PlannedSlot& slot, const heap::LeaseTurn& turn, std::size_t offset);
+  void note_dropped(std::size_t word_offset, std::uint64_t use) noexcept;
+  std::atomic<std::uint64_t>& lease_word(WorldRank rank, std::size_t offset) const noexcept {
+    return *reinterpret_cast<std::atomic<std::uint64_t>*>(arena_->of(rank) + offset);
+  }
+  void check_slot(SlotId slot) const;
+  void release_leases() noexcept;
+
   struct Next;  // a generation in the making
 
   heap::ArenaLayout layout_after(const Plan& next) const;
@@ -106,6 +118,7 @@ class SessionState {
   std::unique_ptr<heap::SlotRings> rings_;
   std::unique_ptr<host::HostExecutor> executor_;
   std::uint64_t registrations_at_commit_ = 0;
+  std::shared_ptr<Lease::Anchor> anchor_;  // what leases know this session by
   bool sealed_ = false;
   bool closed_ = false;
 };

@@ -36,6 +36,48 @@ TEST(SlotRings, TheNextEntryDependsOnTheNumberOfTakesAlone) {
 }
 
 // Against a map that remembers the last call of every (entry, channel).
+TEST(SlotRings, LeasesComeInARingOfTheirOwnBehindTheOthers) {
+  Plan plan(Layout{{.tp = 2}});
+  const SlotId slot = plan.slot(
+      "s", {.groups = {GroupKind::tp}, .rows_max = 1, .row_elements = 1, .depth = 2, .leases = 3});
+  SlotRings rings(plan, 1);
+  for (std::uint32_t turn = 0; turn < 20; ++turn) {
+    EXPECT_EQ(rings.next(slot).entry, turn % 2);
+    const LeaseTurn lease = rings.next_lease(slot);
+    EXPECT_EQ(lease.entry, (EntryId{0, 2 + turn % 3}));
+    EXPECT_EQ(lease.index, turn % 3);
+    EXPECT_EQ(lease.use, turn / 3 + 1);
+    EXPECT_EQ(rings.next_lease(slot).entry, lease.entry) << "until it is counted";
+    rings.count_lease(slot);
+  }
+}
+
+TEST(SlotRings, GoOnWhereTheyAreInSlotsThatStay) {
+  Plan before(Layout{{.tp = 2}});
+  SlotSpec spec{
+      .groups = {GroupKind::tp}, .rows_max = 1, .row_elements = 1, .depth = 3, .leases = 2};
+  static_cast<void>(before.slot("stays", spec));
+  static_cast<void>(before.slot("changes", spec));
+  SlotRings rings(before, 1);
+  for (const std::uint32_t slot : {0U, 1U}) {
+    static_cast<void>(rings.next(SlotId{slot}));
+    rings.count_lease(SlotId{slot});
+  }
+  Plan after(Layout{{.tp = 2}});
+  static_cast<void>(after.slot("stays", spec));
+  spec.rows_max = 2;
+  static_cast<void>(after.slot("changes", spec));
+  static_cast<void>(after.slot("new", spec));
+  SlotRings next(after, 2);
+  next.continue_from(after, rings, before);
+  EXPECT_EQ(next.next(SlotId{0}).entry, 1U);
+  EXPECT_EQ(next.next_lease(SlotId{0}).index, 1U);
+  for (const std::uint32_t slot : {1U, 2U}) {
+    EXPECT_EQ(next.next(SlotId{slot}).entry, 0U);
+    EXPECT_EQ(next.next_lease(SlotId{slot}).index, 0U);
+  }
+}
+
 TEST(SlotRings, SettleWaitsForTheLastUseOnEveryChannelOnce) {
   const Plan plan = make_plan();
   SlotRings rings(plan, 5);
