@@ -8,18 +8,18 @@
 namespace cohort::host {
 
 Channel::Channel(Domain& domain, const Arena& arena, const heap::ChannelRegion& region,
-                 const collectives::ChannelIdentity& identity, std::span<const WorldRank> ranks,
-                 GroupRank self, std::span<const std::uint32_t> nodes, std::size_t index)
+                 const collectives::ChannelIdentity& identity, const Membership& membership,
+                 std::size_t index)
     : domain_(&domain),
       arena_(&arena),
       region_(region),
       identity_(identity),
-      ranks_(ranks),
-      self_(self),
+      ranks_(membership.ranks),
+      self_(membership.self),
       index_(index),
-      pull_order_(collectives::pull_order(nodes, self.index())) {
-  for (std::uint32_t root = 0; root < ranks.size(); ++root) {
-    broadcast_parents_.push_back(collectives::broadcast_parents(nodes, root));
+      pull_order_(collectives::pull_order(membership.nodes, membership.self.index())) {
+  for (std::uint32_t root = 0; root < size(); ++root) {
+    broadcast_parents_.push_back(collectives::broadcast_parents(membership.nodes, root));
   }
 }
 

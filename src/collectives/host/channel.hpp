@@ -66,12 +66,18 @@ constexpr bool reached(std::uint64_t word, std::uint64_t sequence) noexcept {
   return static_cast<std::int64_t>(word - sequence) >= 0;
 }
 
+/// The group that a channel serves, and this rank's place in it.
+struct Membership {
+  std::span<const WorldRank> ranks;
+  GroupRank self;
+  std::span<const std::uint32_t> nodes;  ///< memory node of each member, the same on all of them
+};
+
 class Channel {
  public:
-  /// `nodes` holds the memory node of each member, the same on all of them.
   Channel(Domain& domain, const Arena& arena, const heap::ChannelRegion& region,
-          const collectives::ChannelIdentity& identity, std::span<const WorldRank> ranks,
-          GroupRank self, std::span<const std::uint32_t> nodes, std::size_t index);
+          const collectives::ChannelIdentity& identity, const Membership& membership,
+          std::size_t index);
 
   /// Writes the owner's words before peers map them: all calls up to `sequence` count as done.
   static void initialise(std::byte* arena, const heap::ChannelRegion& region,

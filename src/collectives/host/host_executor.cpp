@@ -84,8 +84,8 @@ HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
     }
     channels_.push_back(std::make_unique<Channel>(
         domain, arena, region,
-        collectives::ChannelIdentity{region.kind, *index, region.lane, options.generation}, ranks,
-        GroupRank{static_cast<std::uint32_t>(self)}, nodes, channels_.size()));
+        collectives::ChannelIdentity{region.kind, *index, region.lane, options.generation},
+        Membership{ranks, GroupRank{static_cast<std::uint32_t>(self)}, nodes}, channels_.size()));
   }
   operand_scratch_.resize(largest_group);
   reader_count_ = channels_.size();
