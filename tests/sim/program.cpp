@@ -196,26 +196,34 @@ Shape shape_of(const Step& step, std::uint32_t size, std::uint32_t self) {
   return shape;
 }
 
-RankProgram::RankProgram(SessionState& session, WorldRank rank)
-    : session_(&session),
-      rank_(rank),
-      input_(kElementsMax),
-      output_(kElementsMax),
-      wanted_(kElementsMax) {}
+RankProgram::RankProgram(WorldRank rank)
+    : rank_(rank), input_(kElementsMax), output_(kElementsMax), wanted_(kElementsMax) {}
+
+RankProgram::RankProgram(SessionState& session, WorldRank rank) : RankProgram(rank) {
+  group_ = [&session](GroupKind kind) { return session.group(kind); };
+  take_ = [&session](SlotId slot) { return session.take(slot); };
+  close_ = [&session] { session.close(kCloseLimit); };
+}
+
+RankProgram::RankProgram(Session& session, WorldRank rank) : RankProgram(rank) {
+  group_ = [&session](GroupKind kind) { return session.group(kind); };
+  take_ = [&session](SlotId slot) { return session.take(slot); };
+  close_ = [&session] { session.close(); };
+}
 
 void RankProgram::run(std::span<const Step> steps) {
   for (step_ = 0; step_ < steps.size(); ++step_) one_step(steps[step_]);
-  session_->close(kCloseLimit);
+  close_();
 }
 
 Tensor RankProgram::operand(Home home, const Step& step, std::vector<std::uint32_t>& ordinary) {
   if (home == Home::ordinary) return {ordinary.data() + step.offset, 0, step.dtype};
-  const Buffer buffer = session_->take(SlotId{home == Home::shallow ? 0U : 1U});
+  const Buffer buffer = take_(SlotId{home == Home::shallow ? 0U : 1U});
   return {buffer.as<std::uint32_t>() + step.offset, 0, step.dtype};
 }
 
 void RankProgram::one_step(const Step& step) {
-  const Group group = session_->group(step.kind);
+  const Group group = group_(step.kind);
   if (step.op == Op::send) {
     ring(step, group);
     return;
@@ -234,7 +242,7 @@ void RankProgram::one_step(const Step& step) {
   std::fill_n(static_cast<std::uint32_t*>(out.data), out.elements, kPoison);
   fill(static_cast<std::uint32_t*>(in.data), step.seed, rank_, 0, in.elements, step.dtype);
   call(step, group, shape, in, out);
-  if (step.checked) check(step, group, shape, out);
+  check(step, group, shape, out);
 }
 
 void RankProgram::call(const Step& step, const Group& group, const Shape& shape, Tensor in,
@@ -280,7 +288,7 @@ void RankProgram::ring(const Step& step, const Group& group) {
     std::fill_n(static_cast<std::uint32_t*>(out.data), step.part, kPoison);
     std::ignore = group.recv(out, from, step.lane);
     fill(wanted_.data(), step.seed, group.to_world(from), 0, step.part, step.dtype);
-    if (step.checked) compare(step, out);
+    compare(step, out);
   }
 }
 
@@ -290,8 +298,8 @@ void RankProgram::check(const Step& step, const Group& group, const Shape& shape
   const std::uint32_t size = group.size();
   std::size_t position = 0;
   const auto append = [&](std::uint32_t member, std::size_t first, std::size_t count) {
-    fill(wanted_.data() + position, step.seed, group.to_world(GroupRank{member}), first, count,
-         step.dtype);
+    fill(wanted_.data() + position, step.seed_of(member), group.to_world(GroupRank{member}), first,
+         count, step.dtype);
     position += count;
   };
   if (is_reduction(step.op)) {
@@ -302,7 +310,7 @@ void RankProgram::check(const Step& step, const Group& group, const Shape& shape
     if (step.op == Op::reduce_scatterv) first = sum(std::span(whole.counts).first(self));
     append(0, first, out.elements);
     for (std::uint32_t member = 1; member < size; ++member) {
-      const std::uint64_t start = start_of(step.seed, group.to_world(GroupRank{member}));
+      const std::uint64_t start = start_of(step.seed_of(member), group.to_world(GroupRank{member}));
       for (std::size_t i = 0; i < out.elements; ++i) {
         wanted_[i] = combined(wanted_[i], element(start, first + i, step.dtype), step);
       }

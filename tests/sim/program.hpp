@@ -4,7 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,7 +38,12 @@ struct Step {
   bool ordinary_output = false;  ///< else an entry of the slot that the input is not in
   std::size_t offset = 0;        ///< of the operands in their entries
   std::uint64_t seed = 0;        ///< of values and counts
-  bool checked = true;           ///< false if this rank's result is nothing that others vouch for
+  /// By member, the seeds of the calls that this one meets, where programs differ.
+  std::vector<std::uint64_t> met_seeds = {};
+
+  std::uint64_t seed_of(std::uint32_t member) const noexcept {
+    return met_seeds.empty() ? seed : met_seeds[member];
+  }
 };
 
 /// 2 to 8 ranks in groups that overlap as often as their number allows.
@@ -65,14 +70,16 @@ Shape shape_of(const Step& step, std::uint32_t size, std::uint32_t self);
 class RankProgram {
  public:
   RankProgram(SessionState& session, WorldRank rank);
+  RankProgram(Session& session, WorldRank rank);
 
   /// Runs all steps, then closes the session. Throws what the calls throw.
   void run(std::span<const Step> steps);
-  /// How many checked results were wrong so far, and the first of them.
+  /// How many results were wrong so far, and the first of them.
   std::size_t wrong() const noexcept { return wrong_; }
   const std::string& first_wrong() const noexcept { return first_wrong_; }
 
  private:
+  explicit RankProgram(WorldRank rank);
   void one_step(const Step& step);
   void ring(const Step& step, const Group& group);
   Tensor operand(Home home, const Step& step, std::vector<std::uint32_t>& ordinary);
@@ -80,7 +87,9 @@ class RankProgram {
   void check(const Step& step, const Group& group, const Shape& shape, const Tensor& out);
   void compare(const Step& step, const Tensor& out);
 
-  SessionState* session_;
+  std::function<Group(GroupKind)> group_;
+  std::function<Buffer(SlotId)> take_;
+  std::function<void()> close_;
   WorldRank rank_;
   std::size_t step_ = 0;
   std::size_t wrong_ = 0;
