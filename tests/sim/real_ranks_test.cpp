@@ -1,0 +1,96 @@
+// The simulator's programs and mutations on ranks that run at once: threads, and processes.
+
+#include <chrono>
+#include <random>
+#include <string>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include <cohort/cohort.hpp>
+
+#include "sim/judge.hpp"
+#include "support/ranks.hpp"
+
+namespace cohort::sim {
+namespace {
+
+constexpr std::size_t kSteps = 60;
+constexpr std::uint64_t kMutations = 200;
+
+/// Holds the calling rank up at test points, now and then, for as long as it lives.
+class Delays final : public TestHooks {
+ public:
+  explicit Delays(std::uint64_t seed) : random_(seed) { test_hooks() = this; }
+  ~Delays() override { test_hooks() = nullptr; }
+  void reach(std::string_view /*point*/) override {
+    const std::uint64_t choice = random_() % 32;
+    if (choice == 0) std::this_thread::sleep_for(std::chrono::microseconds(random_() % 200));
+    if (choice < 4) std::this_thread::yield();
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+/// Runs a rank's program in a session of its own; the first wrong result, if there is one.
+std::string run_program(World& world, const Layout& layout, const std::vector<Step>& program,
+                        std::uint64_t seed) {
+  const Delays delays(seed * 31 + world.rank().index());
+  Session session = commit(world, program_plan(layout));
+  RankProgram rank(session, world.rank());
+  try {
+    rank.run(program);
+  } catch (const Error&) {
+    if (rank.wrong() == 0) throw;
+    throw Error(ErrorCode::system, "before it failed: " + rank.first_wrong());
+  }
+  return rank.first_wrong();
+}
+
+void check_program(test::RankMode mode, std::uint32_t rank_count, std::uint64_t seed) {
+  const Layout layout = random_layout(rank_count, seed);
+  const std::vector<Step> program = random_program(seed, kSteps, true);
+  const auto results = test::run_ranks(
+      mode, rank_count, [&](World& world) { return run_program(world, layout, program, seed); });
+  test::expect_no_errors(results);
+  for (const test::RankResult& result : results) EXPECT_EQ(result.output, "") << "seed " << seed;
+}
+
+TEST(RealRanks, DelaysAtEveryPointChangeNoResult) {
+  for (std::uint32_t rank_count = 2; rank_count <= 8; ++rank_count) {
+    check_program(test::RankMode::threads, rank_count, rank_count * 7);
+  }
+}
+
+TEST(RealRanks, DelaysInProcessesChangeNoResult) {
+  check_program(test::RankMode::processes, 4, 4711);
+}
+
+TEST(RealRanks, MutationsEndAsForetold) {
+  for (std::uint64_t seed = 1; seed <= kMutations; ++seed) {
+    const Mutation mutation = random_mutation(2 + static_cast<std::uint32_t>(seed % 4), seed);
+    const Foretold foretold = foretell(mutation.layout, mutation.programs);
+    WaitLimits limits = test::patient_limits();
+    // Whoever is foretold to wait in vain need not do so for long.
+    if (foretold.outcome == Outcome::timeout) limits.steady = std::chrono::milliseconds(500);
+    const auto results = test::run_ranks(
+        test::RankMode::threads, mutation.layout.world_size(),
+        [&](World& world) {
+          return run_program(world, mutation.layout, foretold.programs[world.rank().index()], seed);
+        },
+        limits);
+    std::size_t failed = 0;
+    for (const test::RankResult& result : results) {
+      EXPECT_EQ(result.output, "") << mutation.text;
+      if (!result.error) continue;
+      ++failed;
+      EXPECT_EQ(to_string(result.error->code()), std::string_view(to_string(foretold.outcome)))
+          << mutation.text << ": " << result.error->what();
+    }
+    EXPECT_EQ(failed == 0, foretold.outcome == Outcome::well) << mutation.text;
+  }
+}
+
+}  // namespace
+}  // namespace cohort::sim
