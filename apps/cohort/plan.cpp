@@ -35,6 +35,7 @@ Examples:
 std::string_view to_string(FootprintRow::Kind kind) {
   switch (kind) {
     case FootprintRow::Kind::own: return "own";
+    case FootprintRow::Kind::pool: return "pool";
     case FootprintRow::Kind::sync: return "sync";
     case FootprintRow::Kind::scratch: return "scratch";
     case FootprintRow::Kind::staging: return "staging";

@@ -44,6 +44,18 @@ class SlotId {
   std::uint32_t index_ = 0;
 };
 
+/// One pool of a plan, in declaration order.
+class PoolId {
+ public:
+  constexpr PoolId() = default;
+  constexpr explicit PoolId(std::uint32_t index) : index_(index) {}
+  constexpr std::uint32_t index() const noexcept { return index_; }
+  friend constexpr auto operator<=>(PoolId, PoolId) = default;
+
+ private:
+  std::uint32_t index_ = 0;
+};
+
 /// An independent, ordered stream of collectives within a group.
 class Lane {
  public:

@@ -63,6 +63,38 @@ struct PlannedSlot {
   bool exists_in(std::uint32_t stage) const noexcept { return !spec.stage || *spec.stage == stage; }
 };
 
+/// A group that a pool serves, and its largest block: staging rings of the group are as large.
+struct PoolGroup {
+  GroupKind kind = GroupKind::world;
+  std::size_t block_bytes_max = 0;  ///< 0: that of the pool
+  constexpr PoolGroup(GroupKind group, std::size_t bytes_max = 0)
+      : kind(group), block_bytes_max(bytes_max) {}
+  friend bool operator==(const PoolGroup&, const PoolGroup&) = default;
+};
+
+/// A budget that scopes allocate blocks from. Several groups may share it: a block serves one of
+/// them, and once it is released another group may get the same bytes.
+struct PoolSpec {
+  std::vector<PoolGroup> groups;    ///< at least one; a group is served by one pool at most
+  std::size_t bytes = 0;            ///< of all live blocks; 0 puts every block over budget
+  std::size_t block_bytes_max = 0;  ///< of one block
+};
+
+/// A pool with its name.
+struct PlannedPool {
+  std::string name;
+  PoolSpec spec;                 ///< with each group's largest block filled in
+  std::size_t bytes = 0;         ///< the budget, rounded up to the alignment
+  std::uint32_t group_mask = 0;  ///< bit `GroupKind` is set for each group in `spec.groups`
+  /// The largest block for a group; 0 for groups that the pool does not serve.
+  std::size_t block_bytes_max(GroupKind kind) const noexcept {
+    for (const PoolGroup& group : spec.groups) {
+      if (group.kind == kind) return group.block_bytes_max;
+    }
+    return 0;
+  }
+};
+
 struct PlanOptions {
   Symmetry symmetry = Symmetry::on;
   bool strict = false;      ///< any path but the promised one is an error on all ranks
@@ -76,10 +108,10 @@ struct PlanOptions {
 
 /// The full list of buffers of a job: what `commit` allocates, and all it ever allocates.
 ///
-/// SPMD: every rank declares the same slots in the same order with the same maxima, those of other
-/// pipeline stages included; `commit` checks it. Pure; offsets depend on the declarations alone.
-/// Slots that all ranks hold come first in the arena, then the slots of each stage, over the same
-/// offsets.
+/// SPMD: every rank declares the same slots and pools in the same order with the same maxima, those
+/// of other pipeline stages included; `commit` checks it. Pure; offsets depend on the declarations
+/// alone. Slots that all ranks hold come first in the arena, then the slots of each stage, over the
+/// same offsets; pools, which all ranks hold, lie behind them.
 class COHORT_EXPORT Plan {
  public:
   explicit Plan(Layout layout, const PlanOptions& options = {});
@@ -95,12 +127,21 @@ class COHORT_EXPORT Plan {
   /// Throws: Error{usage}: a kind twice, a size beyond any machine.
   void send_recv(GroupKind kind, const SendRecvSpec& spec = {});
 
+  /// Reserves a budget for blocks of scopes. Local.
+  /// Throws: Error{usage} naming the pool: no group, a group that another pool serves, no name, a
+  /// name twice, no largest block, a size that overflows.
+  PoolId pool(std::string name, const PoolSpec& spec);
+
   const Layout& layout() const noexcept { return layout_; }
   const PlanOptions& options() const noexcept { return options_; }
   std::span<const PlannedSlot> slots() const noexcept { return slots_; }
   const PlannedSlot& slot(SlotId id) const { return slots_.at(id.index()); }
   std::span<const PlannedSendRecv> send_recvs() const noexcept { return send_recvs_; }
-  /// Group kinds that any slot or `send_recv` names, as bits.
+  std::span<const PlannedPool> pools() const noexcept { return pools_; }
+  const PlannedPool& pool(PoolId id) const { return pools_.at(id.index()); }
+  /// The pool that serves a group; nothing if none does.
+  std::optional<PoolId> pool_of(GroupKind kind) const noexcept;
+  /// Group kinds that any slot, pool or `send_recv` names, as bits.
   std::uint32_t group_mask() const noexcept;
   /// Group kinds that any slot held by ranks of `stage`, or any `send_recv`, names, as bits.
   std::uint32_t group_mask(std::uint32_t stage) const noexcept;
@@ -111,12 +152,14 @@ class COHORT_EXPORT Plan {
   PlanOptions options_;
   std::vector<PlannedSlot> slots_;
   std::vector<PlannedSendRecv> send_recvs_;
+  std::vector<PlannedPool> pools_;
 };
 
 /// One line of a footprint: physical bytes per rank.
 struct FootprintRow {
   enum class Kind : std::uint8_t {
     own,      ///< a slot
+    pool,     ///< the budget of a pool
     sync,     ///< words that ranks watch
     scratch,  ///< headers and small operands
     staging,  ///< copies of operands from outside the arena
@@ -125,7 +168,7 @@ struct FootprintRow {
     control,  ///< the control segment
   };
   Kind kind = Kind::own;
-  std::string name;               ///< the slot's name, or what the memory is for
+  std::string name;               ///< of the slot or pool, or what the memory is for
   std::vector<GroupKind> groups;  ///< groups it serves
   std::size_t offset = 0;         ///< in the arena; 0 for control
   std::size_t bytes = 0;

@@ -19,11 +19,13 @@
 
 namespace cohort {
 
-/// One entry of a slot's ring, taken by this rank and its twins on all ranks. A handle: cheap to
-/// copy, owns nothing.
+/// One entry of a slot's ring, or one block of a scope, taken by this rank and its twins on all
+/// ranks. A handle: cheap to copy, owns nothing.
 class COHORT_EXPORT Buffer {
  public:
   Buffer() = default;
+  /// Whether it came from a scope. Then it has no slot, and nobody may use it after its release.
+  bool is_block() const noexcept { return block_serial_ != 0; }
   SlotId slot() const noexcept { return slot_; }
   std::uint32_t entry() const noexcept { return entry_; }
   DType dtype() const noexcept { return dtype_; }
@@ -35,21 +37,36 @@ class COHORT_EXPORT Buffer {
     return static_cast<T*>(data_);
   }
   /// Rows [first, first + count) as an operand. Local.
-  /// Throws: Error{usage} if the entry has fewer rows.
+  /// Throws: Error{usage} if the entry or block has fewer rows.
   Tensor rows(std::size_t first, std::size_t count) const;
-  /// The first `count` elements, whatever the row width. Throws: Error{usage} past the entry's end.
+  /// The first `count` elements, whatever the row width. Throws: Error{usage} past the end.
   Tensor elements(std::size_t count) const;
 
  private:
+  friend class Scope;
   friend class SessionState;
   void* data_ = nullptr;
   std::size_t rows_max_ = 0;
   std::size_t row_elements_ = 0;
   SlotId slot_;
   std::uint32_t entry_ = 0;
+  std::uint32_t block_pool_ = 0;
+  std::uint32_t block_piece_ = 0;
+  std::uint64_t block_serial_ = 0;
   DType dtype_ = DType::f32;
 };
 
+/// What the blocks of a pool take and took on this rank.
+struct PoolUse {
+  std::size_t bytes = 0;                 ///< the budget
+  std::size_t live_bytes = 0;            ///< of it, in live blocks
+  std::size_t peak_bytes = 0;            ///< the most that was live at once
+  std::uint64_t live_blocks = 0;         ///< in the budget
+  std::uint64_t over_budget_blocks = 0;  ///< allocated in ordinary memory so far
+  std::uint64_t over_budget_bytes = 0;   ///< of all of these
+};
+
+struct ScopeContext;
 class SessionState;
 
 /// An entry held for long, e.g. by a captured graph; `take` never yields it. Move-only. Dropping it
@@ -77,6 +94,53 @@ class COHORT_EXPORT Lease {
   Buffer buffer_;
   std::size_t word_offset_ = 0;  // in the arena: where this rank says what it has dropped
   std::uint64_t use_ = 0;
+};
+
+/// Memory for the collectives of one group, allocated as a program goes along: the dynamic form of
+/// a slot. Blocks come from the budget that the plan's pool reserves for the group, so nothing is
+/// registered, mapped or grown.
+///
+/// SPMD: all ranks allocate and release the same bytes in the same order, in scopes of the same
+/// groups, ranks without rows too; then a block lies at the same offset on all of them.
+/// `Session::verify` tells when they did not. Scopes nest. The end of a scope, its destructor
+/// included, is local and never communicates; what peers still read is waited for by whoever is
+/// next given the bytes. Move-only; may outlive its session, but then only to be destroyed.
+class COHORT_EXPORT Scope {
+ public:
+  Scope(Scope&&) noexcept;
+  Scope& operator=(Scope&&) noexcept;
+  /// Releases what is left, the last block first. Local.
+  ~Scope();
+
+  /// A block of at most `rows` x `row_elements` elements for calls on the scope's group, aligned to
+  /// 256 bytes; 0 rows are fine. Over the pool's budget, and with `Symmetry::off`, it lies in
+  /// ordinary memory: calls with it are staged on all ranks, with reason `over_budget` or
+  /// `disabled`, and refused on all ranks if it is too large to stage. Where a call's operand has
+  /// no rows on this rank, pass the block's `rows(0, 0)`, which tells the path to take.
+  /// Local, but waits until no peer reads the bytes any more.
+  /// Throws: Error{strict_miss} naming pool, group and bytes, on all ranks, for a block over budget
+  /// of a strict plan; Error{usage} of a scope that was moved from, or whose session is closed;
+  /// Error{timeout, peer_failed}; Error{out_of_memory} for ordinary memory.
+  /// Cost: without a wait some 100 ns, whatever the number of blocks; takes no memory from the
+  /// system unless there are more pieces than ever before, or for ordinary memory.
+  Buffer allocate(DType dtype, std::size_t rows, std::size_t row_elements);
+
+  /// Gives a block back before the scope ends. Local.
+  /// Throws: Error{usage} for what is no live block of this scope.
+  void release(const Buffer& block);
+
+  GroupKind group() const noexcept { return group_; }
+  Symmetry symmetry() const noexcept { return symmetry_; }
+
+ private:
+  friend class SessionState;
+  Scope(std::shared_ptr<ScopeContext> context, GroupKind group, Symmetry symmetry);
+  void end() noexcept;
+
+  std::shared_ptr<ScopeContext> context_;  // none once moved from
+  std::uint32_t number_ = 0;
+  GroupKind group_;
+  Symmetry symmetry_;
 };
 
 /// The instance of one group kind that this rank belongs to; collectives start here. A handle:
@@ -176,8 +240,8 @@ class COHORT_EXPORT Session {
   ~Session();
 
   /// This rank's instance of a group kind. Local.
-  /// Throws: Error{usage} if no slot that this rank holds, and no `send_recv`, names the kind, or
-  /// the rank is in none
+  /// Throws: Error{usage} if no slot that this rank holds, and no pool or `send_recv`, names the
+  /// kind, or the rank is in none
   /// (`leaders`).
   Group group(GroupKind kind) const;
 
@@ -192,6 +256,25 @@ class COHORT_EXPORT Session {
   /// Throws: Error{usage} if this rank itself still holds that lease, or the slot has none;
   /// Error{timeout} naming the rank that holds on, Error{peer_failed}.
   Lease lease(SlotId slot);
+
+  /// Opens a scope: blocks for calls on `group`, from the pool that serves it. Local.
+  /// Throws: Error{usage} if no pool of the plan serves the group; with `Symmetry::off`, if the
+  /// plan does not name it.
+  Scope scope(GroupKind group, Symmetry symmetry = Symmetry::on);
+
+  /// Whether an operand lies where all members of `group` expect it: within one entry or live block
+  /// that is for this group and in symmetric memory. Local.
+  bool is_symmetric(const void* data, std::size_t bytes, GroupKind group) const noexcept;
+
+  /// What a pool's blocks take on this rank. Local. Throws: Error{usage} for a pool not in the
+  /// plan.
+  PoolUse pool_use(PoolId pool) const;
+
+  /// Compares what the scopes of all ranks did since commit.
+  /// Collective over all ranks. Throws: Error{mismatch} on all ranks with the first step in which
+  /// they differ and who did what; Error{timeout, peer_failed}.
+  void verify();
+  void verify(std::chrono::milliseconds limit);
 
   /// Which path a call would take and why; equal on all ranks. Local, never blocks.
   PathChoice explain(GroupKind group, Op op, DType dtype, std::size_t bytes) const;

@@ -42,11 +42,12 @@ inline constexpr std::size_t kPathCount = 4;
 enum class Reason : std::uint8_t {
   ok,                   ///< the path that the agreed table promises
   group_size_one,       ///< the group has one rank
-  disabled,             ///< symmetric memory is switched off in the plan
+  disabled,             ///< symmetric memory is switched off in the plan or the scope
   operand_not_in_heap,  ///< this rank's operand lies outside the arena and was staged
   dtype_unsupported,    ///< the operation is not defined for the type: the call is refused
+  over_budget,          ///< an operand lies in a block that its pool had no room for, on all ranks
 };
-inline constexpr std::size_t kReasonCount = 5;
+inline constexpr std::size_t kReasonCount = 6;
 
 /// Path and reason, equal on all ranks of the group.
 struct PathChoice {

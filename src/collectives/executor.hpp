@@ -10,6 +10,7 @@
 #include <cohort/verdict.hpp>
 
 #include "collectives/call.hpp"
+#include "heap/pools.hpp"
 #include "heap/slot_rings.hpp"
 
 namespace cohort::collectives {
@@ -22,6 +23,8 @@ class Executor {
   virtual Verdict run(GroupKind kind, const Call& call) = 0;
   /// Waits until no peer reads this rank's copy of `entry` any more: it may then be written.
   virtual void settle(heap::EntryId entry) = 0;
+  /// The same for the bytes of a block that has just been allocated.
+  virtual void settle(heap::BlockId block) = 0;
   /// Between calls, while all ranks wait for each other: throws unless they have all made the same
   /// calls and nothing is under way, which settles every pending use of an entry.
   /// Throws: Error{mismatch} naming a member that has made another number of calls, Error{usage} for

@@ -8,6 +8,8 @@
 
 #include <xxhash.h>
 
+#include "heap/block_allocator.hpp"
+
 namespace cohort::collectives {
 namespace {
 
@@ -121,6 +123,9 @@ std::string describe(const CallRecord& record) {
   if (place.kind() == Place::Kind::heap) {
     text += ", slot " + std::to_string(place.entry().slot) + " entry " +
             std::to_string(place.entry().entry);
+  } else if (place.kind() == Place::Kind::block) {
+    text += ", pool " + std::to_string(place.pool()) + " block at " +
+            std::to_string(std::size_t{place.unit()} * heap::BlockAllocator::kUnitBytes);
   }
   return text + ")";
 }

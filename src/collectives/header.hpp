@@ -22,11 +22,15 @@ namespace cohort::collectives {
 /// Where a rank's operand lies, in one word.
 class Place {
  public:
-  enum class Kind : std::uint8_t { none, heap, staged, refused };
+  enum class Kind : std::uint8_t { none, heap, staged, refused, block };
 
   constexpr Place() = default;
   static constexpr Place in_heap(heap::EntryId entry) noexcept {
     return Place{pack(Kind::heap, entry.slot, entry.entry)};
+  }
+  /// A pool's block that begins at `unit`, counted in the units that blocks begin at.
+  static constexpr Place in_block(std::uint32_t pool, std::uint32_t unit) noexcept {
+    return Place{pack(Kind::block, pool, unit)};
   }
   static constexpr Place in_staging() noexcept { return Place{pack(Kind::staged, 0, 0)}; }
   static constexpr Place refused(ErrorCode code) noexcept {
@@ -37,6 +41,10 @@ class Place {
   constexpr std::uint64_t word() const noexcept { return word_; }
   constexpr Kind kind() const noexcept { return static_cast<Kind>(word_ >> 56U); }
   constexpr heap::EntryId entry() const noexcept { return {middle(), low()}; }
+  constexpr std::uint32_t pool() const noexcept { return middle(); }
+  constexpr std::uint32_t unit() const noexcept { return low(); }
+  /// In an entry or a block, so that it must lie there on all ranks.
+  constexpr bool in_arena() const noexcept { return kind() == Kind::heap || kind() == Kind::block; }
   constexpr ErrorCode code() const noexcept { return static_cast<ErrorCode>(middle()); }
   friend constexpr bool operator==(Place, Place) = default;
 
@@ -54,9 +62,9 @@ class Place {
   std::uint64_t word_ = 0;
 };
 
-/// Two ranks' places contradict each other: both in the heap, but not the same entry.
+/// Two ranks' places contradict each other: both in the arena, but not the same entry or block.
 constexpr bool places_differ(Place mine, Place theirs) noexcept {
-  return mine.kind() == Place::Kind::heap && theirs.kind() == Place::Kind::heap && mine != theirs;
+  return mine.in_arena() && theirs.in_arena() && mine != theirs;
 }
 
 /// Which stream of calls a header belongs to.

@@ -19,6 +19,7 @@ namespace {
 PathChoice choose_supported(const PathInputs& inputs) noexcept {
   if (inputs.group_size == 1) return {Path::local, Reason::group_size_one};
   if (inputs.symmetry == Symmetry::off) return {Path::host_staged, Reason::disabled};
+  if (inputs.operands != Reason::ok) return {Path::host_staged, inputs.operands};
   static_assert(heap::kInlineBytesMax >= 8 * 1024);
   if (inputs.bytes <= inline_bytes_max(inputs.op)) return {Path::host_inline, Reason::ok};
   return {Path::host_direct, Reason::ok};

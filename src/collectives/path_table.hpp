@@ -17,6 +17,7 @@ struct PathInputs {
   Op op = Op::barrier;
   std::size_t bytes = 0;  ///< `agreed_bytes` of the call
   DType dtype = DType::f32;
+  Reason operands = Reason::ok;  ///< of blocks outside the arena, alike on all ranks: why
 };
 
 /// Largest agreed bytes that travel with the header, by operation.

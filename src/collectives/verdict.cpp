@@ -47,6 +47,7 @@ std::string_view to_string(Reason reason) noexcept {
     case Reason::disabled: return "disabled";
     case Reason::operand_not_in_heap: return "operand_not_in_heap";
     case Reason::dtype_unsupported: return "dtype_unsupported";
+    case Reason::over_budget: return "over_budget";
   }
   return "unknown";
 }
@@ -63,6 +64,9 @@ std::string_view explain(Reason reason) noexcept {
              "planned slot";
     case Reason::dtype_unsupported:
       return "elements of this type are moved but never reduced; convert them first";
+    case Reason::over_budget:
+      return "the operand lies in a scope's block that its pool had no room for, so every operand "
+             "was copied into staging first; plan a larger pool (generate: --pool)";
   }
   return "unknown";
 }

@@ -75,6 +75,9 @@ std::size_t largest_operand(const Plan& plan, GroupKind kind, Section section) {
         (slot.group_mask & bit_of(kind)) != 0 && (!slot.spec.stage || slot.spec.stage == section);
     if (counts) largest = std::max(largest, slot.entry_bytes);
   }
+  for (const PlannedPool& pool : plan.pools()) {
+    largest = std::max(largest, pool.block_bytes_max(kind));
+  }
   return largest;
 }
 
@@ -152,6 +155,7 @@ class LayoutBuilder {
 
   ArenaLayout run() {
     keep_or_retire_slots();
+    keep_or_retire_pools();
     keep_or_retire_channels();
     SegmentPacker& slots = layout_.slots_in_arena ? arena_ : private_;
     place_slots(slots, false);
@@ -161,6 +165,7 @@ class LayoutBuilder {
     place_words(true);
     arena_.close_stages(layout_.unused);
     if (!layout_.slots_in_arena) private_.close_stages(layout_.unused);
+    place_pools(slots);
     place_words(false);
     layout_.arena.bytes = arena_.finish(layout_.unused);
     if (!layout_.slots_in_arena) layout_.private_slots.bytes = private_.finish(layout_.unused);
@@ -194,6 +199,21 @@ class LayoutBuilder {
     }
   }
 
+  void keep_or_retire_pools() {
+    layout_.pool_offsets.resize(plan_.pools().size());
+    pool_is_new_.assign(plan_.pools().size(), true);
+    if (before_ == nullptr) return;
+    for (std::size_t i = 0; i < before_->pools().size() && i < plan_.pools().size(); ++i) {
+      const PlannedPool& old = before_->pools()[i];
+      if (old.bytes == plan_.pools()[i].bytes) {
+        layout_.pool_offsets[i] = previous_.pool_offsets[i];
+        pool_is_new_[i] = false;
+        continue;
+      }
+      retire(old.name, std::nullopt, previous_.pool_offsets[i], old.bytes);
+    }
+  }
+
   void keep_or_retire_channels() {
     channel_is_new_.assign(layout_.channels.size(), true);
     for (const ChannelRegion& old : previous_.channels) {
@@ -222,6 +242,13 @@ class LayoutBuilder {
     }
   }
 
+  void place_pools(SegmentPacker& packer) {
+    for (std::size_t i = 0; i < plan_.pools().size(); ++i) {
+      if (!pool_is_new_[i]) continue;
+      layout_.pool_offsets[i] = packer.claim(std::nullopt, plan_.pools()[i].bytes);
+    }
+  }
+
   void place_words(bool of_stages) {
     for (std::size_t i = 0; i < plan_.slots().size(); ++i) {
       const PlannedSlot& slot = plan_.slots()[i];
@@ -242,6 +269,7 @@ class LayoutBuilder {
   SegmentPacker arena_;
   SegmentPacker private_;
   std::vector<bool> slot_is_new_;
+  std::vector<bool> pool_is_new_;
   std::vector<bool> channel_is_new_;
   ArenaLayout layout_;
 };
@@ -294,18 +322,23 @@ void check_succession(const Plan& before, const Plan& next) {
   };
   if (!(before.layout() == next.layout())) refuse("a recommit cannot change the layout");
   if (!(before.options() == next.options())) refuse("a recommit cannot change the plan's options");
-  for (std::size_t i = 0; i < before.slots().size(); ++i) {
-    const std::string& name = before.slots()[i].name;
-    const std::string place = "slot " + std::to_string(i) + " '" + name + "'";
-    if (i >= next.slots().size()) {
-      refuse(place +
-             " is missing in the next plan; declare the earlier slots again, then new ones");
+  const auto check_names = [&](const char* kind, const auto& earlier, const auto& later) {
+    const std::string kinds = std::string(kind) + "s";
+    for (std::size_t i = 0; i < earlier.size(); ++i) {
+      const std::string place =
+          std::string(kind) + " " + std::to_string(i) + " '" + earlier[i].name + "'";
+      if (i >= later.size()) {
+        refuse(place + " is missing in the next plan; declare the earlier " + kinds +
+               " again, then new ones");
+      }
+      if (later[i].name != earlier[i].name) {
+        refuse(place + " is '" + later[i].name + "' in the next plan; declare the earlier " +
+               kinds + " in the same order, then new ones");
+      }
     }
-    if (next.slots()[i].name != name) {
-      refuse(place + " is '" + next.slots()[i].name +
-             "' in the next plan; declare the earlier slots in the same order, then new ones");
-    }
-  }
+  };
+  check_names("slot", before.slots(), next.slots());
+  check_names("pool", before.pools(), next.pools());
 }
 
 }  // namespace cohort::heap

@@ -7,7 +7,8 @@
 // first, each later plan one more for what it changes or adds. Nothing that stays ever moves.
 // Within a segment: the slots that all ranks hold, as declared; then, over the same offsets for
 // each pipeline stage, the stage's slots, lease words and channels; then the lease words and
-// channels that are the same in all stages. A segment is as long as its longest stage needs.
+// channels that are the same in all stages, and the pools, which all ranks hold. A segment is as
+// long as its longest stage needs.
 
 #include <cstddef>
 #include <cstdint>
@@ -86,7 +87,7 @@ struct ChannelRegion {
   std::size_t sync_offset = 0;
   std::size_t scratch_offset = 0;
   std::size_t staging_offset = 0;
-  std::size_t staging_entry_bytes = 0;  ///< largest operand of any slot planned for the kind
+  std::size_t staging_entry_bytes = 0;  ///< largest operand of any slot or pool of the kind
   SendRecvRegion messages;
 };
 
@@ -114,7 +115,8 @@ struct ArenaLayout {
   AddressRange arena;
   AddressRange private_slots;     ///< without symmetric memory slots have a range of their own
   std::vector<SlotRegion> slots;  ///< by slot
-  std::vector<ChannelRegion> channels;  ///< those of all stages; by kind, section, lane
+  std::vector<std::size_t> pool_offsets;  ///< from the start of the slots; by pool
+  std::vector<ChannelRegion> channels;    ///< those of all stages; by kind, section, lane
   std::vector<UnusedRegion> unused;
 
   /// Streams of calls in which peers may read an entry of a rank of `stage`: every channel, and
@@ -137,7 +139,7 @@ ArenaLayout arena_layout(const Plan& plan);
 ArenaLayout arena_layout(const ArenaLayout& previous, const Plan& before, const Plan& plan);
 
 /// Throws Error{usage} unless `next` may replace `before`: the same layout and options, the same
-/// slots in the same order, then new ones. Specs may differ.
+/// slots in the same order, then new ones, and so for pools. Specs may differ.
 void check_succession(const Plan& before, const Plan& next);
 
 }  // namespace cohort::heap

@@ -1,6 +1,7 @@
 #include "heap/footprint.hpp"
 
 #include <ostream>
+#include <utility>
 
 #include "backend/host/control_segment.hpp"
 #include "base/bytes.hpp"
@@ -11,6 +12,7 @@ namespace {
 std::string_view kind_name(FootprintRow::Kind kind) {
   switch (kind) {
     case FootprintRow::Kind::own: return "own";
+    case FootprintRow::Kind::pool: return "pool";
     case FootprintRow::Kind::sync: return "sync";
     case FootprintRow::Kind::scratch: return "scratch";
     case FootprintRow::Kind::staging: return "staging";
@@ -79,6 +81,13 @@ Footprint heap::footprint_of(const Plan& plan, const ArenaLayout& layout) {
   Footprint result;
   for (std::size_t i = 0; i < plan.slots().size(); ++i) {
     add_slot_rows(plan.slots()[i], layout.slots[i], result.rows);
+  }
+  for (std::size_t i = 0; i < plan.pools().size(); ++i) {
+    const PlannedPool& pool = plan.pools()[i];
+    std::vector<GroupKind> groups;
+    for (const PoolGroup& group : pool.spec.groups) groups.push_back(group.kind);
+    result.rows.push_back({FootprintRow::Kind::pool, pool.name, std::move(groups),
+                           layout.pool_offsets[i], pool.bytes, std::nullopt});
   }
   for (const ChannelRegion& region : layout.channels) add_channel_rows(region, result.rows);
   for (const UnusedRegion& region : layout.unused) {

@@ -9,15 +9,18 @@
 #include <cohort/plan.hpp>
 
 #include "heap/arena_layout.hpp"
+#include "heap/pools.hpp"
 #include "heap/slot_rings.hpp"
 
 namespace cohort::heap {
 
-/// An operand inside an entry.
+/// An operand inside an entry, or inside a block of a pool.
 struct HeapOperand {
   EntryId entry;
-  std::size_t offset = 0;      ///< of the operand, from the start of the slots
-  bool runs_past_end = false;  ///< begins in the entry, but does not end in it
+  BlockId block;                 ///< exists if the operand lies in a block and not in an entry
+  std::size_t block_offset = 0;  ///< of the block in its pool
+  std::size_t offset = 0;        ///< of the operand, from the start of the slots
+  bool runs_past_end = false;    ///< begins in it, but does not end in it
 };
 
 class HeapView {

@@ -17,8 +17,16 @@ constexpr std::uint32_t kDepthMax = 0xFFFF;
 constexpr std::size_t kSlotBytesMax = std::size_t{1} << 46;
 constexpr std::uint32_t kLanesMax = 64;
 
+/// Place words count a pool's blocks in units in 32 bits, and pools in 24.
+constexpr std::size_t kPoolBytesMax = std::size_t{1} << 39;
+constexpr std::size_t kPoolCountMax = 0xFFFF;
+
 [[noreturn]] void refuse(const std::string& name, const std::string& why) {
   throw Error(ErrorCode::usage, "slot '" + name + "': " + why, std::nullopt, "plan");
+}
+
+[[noreturn]] void refuse_pool(const std::string& name, const std::string& why) {
+  throw Error(ErrorCode::usage, "pool '" + name + "': " + why, std::nullopt, "plan");
 }
 
 std::size_t entry_bytes(const std::string& name, const SlotSpec& spec) {
@@ -103,8 +111,11 @@ Plan::Plan(Layout layout, const PlanOptions& options)
 SlotId Plan::slot(std::string name, const SlotSpec& spec) {
   check_spec(name, spec);
   check_stage(name, spec, layout_);
-  const auto same_name = [&](const PlannedSlot& slot) { return slot.name == name; };
-  if (std::any_of(slots_.begin(), slots_.end(), same_name)) refuse(name, "is declared twice");
+  const auto same_name = [&](const auto& other) { return other.name == name; };
+  if (std::any_of(slots_.begin(), slots_.end(), same_name) ||
+      std::any_of(pools_.begin(), pools_.end(), same_name)) {
+    refuse(name, "is declared twice");
+  }
   if (slots_.size() >= kSlotCountMax) refuse(name, "is one slot too many");
 
   PlannedSlot planned;
@@ -137,15 +148,65 @@ void Plan::send_recv(GroupKind kind, const SendRecvSpec& spec) {
   send_recvs_.push_back({kind, spec});
 }
 
+PoolId Plan::pool(std::string name, const PoolSpec& spec) {
+  if (name.empty()) refuse_pool(name, "a pool needs a name");
+  const auto same_name = [&](const auto& other) { return other.name == name; };
+  if (std::any_of(pools_.begin(), pools_.end(), same_name) ||
+      std::any_of(slots_.begin(), slots_.end(), same_name)) {
+    refuse_pool(name, "is declared twice");
+  }
+  if (pools_.size() >= kPoolCountMax) refuse_pool(name, "is one pool too many");
+  if (spec.groups.empty()) refuse_pool(name, "names no group; say for which groups it is");
+  if (spec.bytes > kPoolBytesMax) {
+    refuse_pool(name, std::to_string(spec.bytes) + " bytes are too many");
+  }
+  PlannedPool planned;
+  planned.spec = spec;
+  planned.bytes = heap::align_up(spec.bytes, heap::kAlignmentBytes);
+  for (PoolGroup& group : planned.spec.groups) {
+    if (const auto other = pool_of(group.kind)) {
+      refuse_pool(name, "group " + std::string(to_string(group.kind)) + " is served by pool '" +
+                            pools_[other->index()].name + "'; a group has one pool");
+    }
+    const std::uint32_t bit = 1U << static_cast<unsigned>(group.kind);
+    if ((planned.group_mask & bit) != 0) {
+      refuse_pool(name, "names group " + std::string(to_string(group.kind)) + " twice");
+    }
+    planned.group_mask |= bit;
+    if (group.block_bytes_max == 0) group.block_bytes_max = spec.block_bytes_max;
+    if (group.block_bytes_max == 0) {
+      refuse_pool(name, "block_bytes_max is 0; say how large a block may be");
+    }
+    if (group.block_bytes_max > kPoolBytesMax) {
+      refuse_pool(name,
+                  "blocks of " + std::to_string(group.block_bytes_max) + " bytes are too large");
+    }
+    group.block_bytes_max = heap::align_up(group.block_bytes_max, heap::kAlignmentBytes);
+  }
+  planned.name = std::move(name);
+  pools_.push_back(std::move(planned));
+  return PoolId{static_cast<std::uint32_t>(pools_.size() - 1)};
+}
+
+std::optional<PoolId> Plan::pool_of(GroupKind kind) const noexcept {
+  const std::uint32_t bit = 1U << static_cast<unsigned>(kind);
+  for (std::size_t i = 0; i < pools_.size(); ++i) {
+    if ((pools_[i].group_mask & bit) != 0) return PoolId{static_cast<std::uint32_t>(i)};
+  }
+  return std::nullopt;
+}
+
 std::uint32_t Plan::group_mask() const noexcept {
   std::uint32_t mask = send_recv_mask(send_recvs_);
   for (const PlannedSlot& slot : slots_) mask |= slot.group_mask;
+  for (const PlannedPool& pool : pools_) mask |= pool.group_mask;
   return mask;
 }
 
 std::uint32_t Plan::group_mask(std::uint32_t stage) const noexcept {
   std::uint32_t mask = send_recv_mask(send_recvs_);
   for (const PlannedSlot& slot : slots_) mask |= slot.exists_in(stage) ? slot.group_mask : 0;
+  for (const PlannedPool& pool : pools_) mask |= pool.group_mask;
   return mask;
 }
 

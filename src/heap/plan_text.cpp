@@ -32,6 +32,18 @@ std::string slot_line(std::size_t index, const PlannedSlot& slot) {
          (slot.spec.stage ? ", stage " + std::to_string(*slot.spec.stage) : "");
 }
 
+std::string pool_line(std::size_t index, const PlannedPool& pool) {
+  std::string groups;
+  for (const GroupKind kind : all_group_kinds()) {
+    if (pool.block_bytes_max(kind) == 0) continue;
+    if (!groups.empty()) groups += ", ";
+    groups +=
+        std::string(to_string(kind)) + " blocks of " + std::to_string(pool.block_bytes_max(kind));
+  }
+  return "pool " + std::to_string(index) + " '" + pool.name + "': groups {" + groups + "}, bytes " +
+         std::to_string(pool.bytes);
+}
+
 std::string rank_list(const std::vector<std::size_t>& ranks) {
   std::string text = ranks.size() == 1 ? "rank " : "ranks ";
   for (std::size_t i = 0; i < ranks.size(); ++i) {
@@ -57,6 +69,9 @@ std::vector<std::string> plan_lines(const Plan& plan) {
   for (const PlannedSendRecv& planned : plan.send_recvs()) {
     lines.push_back("send_recv " + std::string(to_string(planned.kind)) + ": staged_bytes_max " +
                     std::to_string(planned.spec.staged_bytes_max));
+  }
+  for (std::size_t i = 0; i < plan.pools().size(); ++i) {
+    lines.push_back(pool_line(i, plan.pools()[i]));
   }
   return lines;
 }

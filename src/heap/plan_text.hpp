@@ -11,7 +11,7 @@
 
 namespace cohort::heap {
 
-/// One line per fact that all ranks must share: layout, options, and each slot.
+/// One line per fact that all ranks must share: layout, options, each slot and each pool.
 std::vector<std::string> plan_lines(const Plan& plan);
 
 /// 128 bits over `plan_lines`.

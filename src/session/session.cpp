@@ -23,6 +23,26 @@ Lease Session::lease(SlotId slot) {
   return state_->lease(slot);
 }
 
+Scope Session::scope(GroupKind group, Symmetry symmetry) {
+  return state_->scope(group, symmetry);
+}
+
+bool Session::is_symmetric(const void* data, std::size_t bytes, GroupKind group) const noexcept {
+  return state_->is_symmetric(data, bytes, group);
+}
+
+PoolUse Session::pool_use(PoolId pool) const {
+  return state_->pool_use(pool);
+}
+
+void Session::verify() {
+  state_->verify(state_->setup_limit());
+}
+
+void Session::verify(std::chrono::milliseconds limit) {
+  state_->verify(limit);
+}
+
 PathChoice Session::explain(GroupKind group, Op op, DType dtype, std::size_t bytes) const {
   return state_->explain(group, op, dtype, bytes);
 }

@@ -25,6 +25,7 @@ SessionState::SessionState(host::Domain& domain, const Plan& plan, std::uint32_t
 
 SessionState::~SessionState() {
   release_leases();
+  if (scopes_) scopes_->session = nullptr;
   if (!sealed_ || closed_ || domain_->poisoned()) return;
   // Collective work in a destructor could hang; peers learn of it as they would of a death.
   log(LogLevel::warning,
@@ -43,6 +44,8 @@ void SessionState::allocate(Backend& backend) {
   }
   view_ = std::make_unique<heap::HeapView>(plan_, layout_, stage_, slots());
   rings_ = std::make_unique<heap::SlotRings>(plan_, layout_.reader_count(stage_));
+  scopes_ = std::make_shared<ScopeContext>(plan_, layout_, slots(), layout_.reader_count(stage_));
+  scopes_->session = this;
 }
 
 void SessionState::map_peers(host::Domain::TimePoint deadline) {
@@ -50,6 +53,7 @@ void SessionState::map_peers(host::Domain::TimePoint deadline) {
   options.generation = generation_;
   nodes_ = nodes_of_ranks(deadline);
   options.nodes = nodes_;
+  options.pools = &scopes_->pools;
   auto executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, plan_, layout_, slots(),
                                                        *rings_, options);
   arena_->map_peers(deadline);
@@ -68,59 +72,6 @@ std::vector<std::uint32_t> SessionState::nodes_of_ranks(host::Domain::TimePoint 
     nodes.push_back(node);
   }
   return nodes;
-}
-
-void SessionState::prove_slots() {
-  for (const GroupKind kind : all_group_kinds()) {
-    if ((plan_.group_mask(stage_) & (1U << static_cast<unsigned>(kind))) == 0) continue;
-    if (!plan_.layout().group_index(kind, domain_->rank())) continue;
-    for (std::uint32_t slot = 0; slot < plan_.slots().size(); ++slot) {
-      const PlannedSlot& planned = plan_.slots()[slot];
-      if (!planned.exists_in(stage_)) continue;
-      if ((planned.group_mask & (1U << static_cast<unsigned>(kind))) == 0) continue;
-      for (std::uint32_t entry = 0; entry < planned.entries(); ++entry) {
-        prove_entry(kind, {slot, entry});
-      }
-    }
-  }
-  executor_->clear_ledger();
-}
-
-// One member's whole entry travels to all others, filled with words that tell slot, entry and
-// position: a wrong offset or a wrong mapping cannot deliver them.
-void SessionState::prove_entry(GroupKind kind, heap::EntryId id) {
-  const Group members = group(kind);
-  const GroupRank root{(id.slot + id.entry) % members.size()};
-  const PlannedSlot& slot = plan_.slots()[id.slot];
-  executor_->settle(id);
-  const std::size_t bytes = slot.spec.rows_max * slot.spec.row_elements * bytes_of(slot.spec.dtype);
-  const std::uint32_t stamp = (id.slot << 20U) ^ (id.entry << 12U) ^ generation_;
-  const auto expected = [stamp](std::size_t i) {
-    return stamp ^ static_cast<std::uint32_t>(i * 2654435761U);
-  };
-  const bool is_root = members.rank() == root;
-  // The last word may reach into the entry's padding: that part is written, but does not travel.
-  const std::size_t words = (bytes + 3) / 4;
-  const std::uint32_t last_mask = ~std::uint32_t{0} >> (words * 4 - bytes) * 8;
-  auto* data = reinterpret_cast<std::uint32_t*>(view_->address_of(id));
-  for (std::size_t i = 0; i < words; ++i) data[i] = is_root ? expected(i) : 0;
-  const Tensor all{data, bytes, DType::u8};
-  collectives::Call call;
-  call.op = Op::broadcast;
-  call.dtype = DType::u8;
-  call.root = root;
-  call.input = all;
-  call.output = all;
-  static_cast<void>(executor_->run(kind, call));
-  for (std::size_t i = 0; i < words; ++i) {
-    const std::uint32_t difference = data[i] ^ expected(i);
-    if ((i + 1 < words ? difference : difference & last_mask) == 0) continue;
-    throw Error(ErrorCode::system,
-                "slot '" + slot.name + "' entry " + std::to_string(id.entry) +
-                    " does not show what rank " + std::to_string(members.to_world(root).index()) +
-                    " wrote into it",
-                members.to_world(root), "commit");
-  }
 }
 
 void SessionState::seal() noexcept {
@@ -144,8 +95,8 @@ void SessionState::check_open() const {
 Group SessionState::group(GroupKind kind) {
   if ((plan_.group_mask(stage_) & (1U << static_cast<unsigned>(kind))) == 0) {
     throw Error(ErrorCode::usage, "group " + std::string(to_string(kind)) +
-                                      " is named by no slot that this rank holds, so no memory "
-                                      "was planned for it");
+                                      " is named by no slot that this rank holds and by no pool, "
+                                      "so no memory was planned for it");
   }
   Group group;
   group.state_ = this;

@@ -23,6 +23,7 @@
 #include "collectives/executor.hpp"
 #include "heap/arena_layout.hpp"
 #include "heap/heap_view.hpp"
+#include "heap/pools.hpp"
 #include "heap/slot_rings.hpp"
 
 namespace cohort {
@@ -30,6 +31,14 @@ namespace cohort {
 namespace host {
 class HostExecutor;
 }
+/// What a session shares with its scopes, which may outlive it.
+struct ScopeContext {
+  ScopeContext(const Plan& plan, const heap::ArenaLayout& layout, std::byte* slots,
+               std::size_t reader_count)
+      : pools(plan, layout, slots, reader_count) {}
+  heap::Pools pools;
+  SessionState* session = nullptr;  ///< none once the session is gone
+};
 
 class SessionState {
  public:
@@ -55,6 +64,14 @@ class SessionState {
   Buffer take(SlotId slot);
   Lease lease(SlotId slot);
   Buffer entry(heap::EntryId id) const;
+  Scope scope(GroupKind group, Symmetry symmetry);
+  /// A block for a scope; waits until peers have finished with its bytes.
+  heap::BlockId allocate_block(GroupKind group, Symmetry symmetry, std::size_t bytes,
+                               heap::Pools::ScopeNumber scope);
+  bool is_symmetric(const void* data, std::size_t bytes, GroupKind group) const noexcept;
+  PoolUse pool_use(PoolId pool) const;
+  /// Collective.
+  void verify(std::chrono::milliseconds limit);
   PathChoice explain(GroupKind kind, Op op, DType dtype, std::size_t bytes) const;
   Verdict run(GroupKind kind, const collectives::Call& call);
 
@@ -102,6 +119,10 @@ class SessionState {
   std::uint64_t registrations() const noexcept;
   std::vector<std::uint32_t> nodes_of_ranks(host::Domain::TimePoint deadline) const;
   void prove_entry(GroupKind kind, heap::EntryId entry);
+  [[noreturn]] void throw_over_budget(GroupKind group, std::size_t bytes) const;
+  void prove_pool(GroupKind kind, std::uint32_t pool);
+  void prove_operand(GroupKind kind, void* data, std::size_t bytes, std::uint32_t number,
+                     const std::string& what);
   void check_open() const;
   void check_held(const PlannedSlot& slot) const;
 
@@ -116,6 +137,7 @@ class SessionState {
   std::unique_ptr<Arena> private_slots_;  // with Symmetry::off: never mapped by a peer
   std::unique_ptr<heap::HeapView> view_;
   std::unique_ptr<heap::SlotRings> rings_;
+  std::shared_ptr<ScopeContext> scopes_;
   std::unique_ptr<host::HostExecutor> executor_;
   std::uint64_t registrations_at_commit_ = 0;
   std::shared_ptr<Lease::Anchor> anchor_;  // what leases know this session by

@@ -66,7 +66,7 @@ void Channel::await_done(std::uint64_t sequence) const {
         ranks_[member], domain_->limits().steady,
         [&] { return reached(done.load(std::memory_order_seq_cst), sequence); },
         [&] {
-          return WaitSubject{"take", "reuse of an entry that rank " +
+          return WaitSubject{"take", "reuse of memory that rank " +
                                          std::to_string(ranks_[member].index()) +
                                          " may still be reading, on " +
                                          collectives::describe(identity_.kind, ranks_) + ", call " +

@@ -105,12 +105,12 @@ void Exchange::compare(std::uint32_t member, const HeaderPlace& theirs) {
   if (place_.kind() == Place::Kind::refused || test_leaves_out("headers")) return;
   if (theirs.hash != hash_) fail_mismatch(member, "the calls differ");
   if (collectives::places_differ(place_, place)) {
-    fail_mismatch(member, "the operands lie in different entries");
+    fail_mismatch(member, "the operands lie in different entries or blocks");
   }
   if (path_ == Path::host_inline) return;
   const Place result_place = Place::from_word(offsets_of(member).result_place);
   if (collectives::places_differ(result_place_, result_place)) {
-    fail_mismatch(member, "the results lie in different entries");
+    fail_mismatch(member, "the results lie in different entries or blocks");
   }
   if (place.kind() == Place::Kind::staged || result_place.kind() == Place::Kind::staged) {
     keep_lowest(first_staged_, member);

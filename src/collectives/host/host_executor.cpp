@@ -10,6 +10,7 @@
 #include "base/test_point.hpp"
 #include "collectives/call_check.hpp"
 #include "collectives/host/algorithms.hpp"
+#include "collectives/host/operand_bytes.hpp"
 #include "collectives/host/reduce.hpp"
 #include "collectives/partition.hpp"
 #include "collectives/path_table.hpp"
@@ -22,19 +23,6 @@ using collectives::Place;
 namespace {
 
 constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
-
-std::size_t input_bytes(const Call& call) noexcept {
-  return call.input.elements * bytes_of(call.dtype);
-}
-
-std::size_t output_bytes(const Call& call) noexcept {
-  return call.output.elements * bytes_of(call.dtype);
-}
-
-/// Only these are read by peers: every operand but a broadcast's on ranks that are not its root.
-bool peers_read_input(const Call& call, std::uint32_t self) noexcept {
-  return call.op != Op::barrier && (call.op != Op::broadcast || call.root.index() == self);
-}
 
 /// Bytes of the part that this rank reduces in all_reduce.
 std::size_t own_part_bytes(const Exchange& exchange) noexcept {
@@ -61,6 +49,7 @@ HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
     : plan_(std::make_shared<Plan>(plan)),
       view_(plan, layout, plan.layout().pipeline_stage(domain.rank()), slots),
       rings_(&rings),
+      pools_(options.pools),
       slots_in_arena_(layout.slots_in_arena) {
   first_channel_.fill(kNone);
   std::size_t largest_group = 1;
@@ -101,7 +90,8 @@ Channel& HostExecutor::channel_of(GroupKind kind, Lane lane) {
   if (first == kNone) {
     throw Error(ErrorCode::usage,
                 "group " + std::string(to_string(kind)) +
-                    " is named by no slot that this rank holds, so no memory was planned for it");
+                    " is named by no slot that this rank holds and by no pool, so no memory was "
+                    "planned for it");
   }
   if (lane.index() >= plan_->options().lanes) {
     throw Error(ErrorCode::usage, "lane " + std::to_string(lane.index()) + " of a plan with " +
@@ -121,7 +111,8 @@ Verdict HostExecutor::run(GroupKind kind, const Call& call) {
 
 PathChoice HostExecutor::choice_of(const Channel& channel, const Call& call) const noexcept {
   return collectives::choose_path({channel.size(), plan_->options().symmetry, call.op,
-                                   collectives::agreed_bytes(call), call.dtype});
+                                   collectives::agreed_bytes(call), call.dtype,
+                                   operand_reason(call)});
 }
 
 void HostExecutor::throw_if_strict_forbids(const Channel& channel, const Call& call,
@@ -139,7 +130,9 @@ void HostExecutor::throw_if_strict_forbids(const Channel& channel, const Call& c
 
 Verdict HostExecutor::run_local(Channel& channel, const Call& call) {
   const std::uint64_t begin = collectives::ticks();
-  if (const auto fault = collectives::find_fault(call, 1, 0)) {
+  Operands operands;
+  // With one rank a wrong group does no harm; with more it would, so it is no different here.
+  if (const auto fault = prepare(channel, call, Path::local, operands)) {
     throw Error(ErrorCode::usage, std::string(to_string(call.op)) + ": " + *fault, std::nullopt,
                 std::string(to_string(call.op)));
   }
@@ -157,55 +150,11 @@ Verdict HostExecutor::run_local(Channel& channel, const Call& call) {
   return verdict;
 }
 
-std::optional<std::string> HostExecutor::locate(const Channel& channel, const void* data,
-                                                std::size_t bytes, const char* what,
-                                                std::optional<heap::HeapOperand>& found) const {
-  if (bytes == 0) return std::nullopt;
-  found = view_.locate(data, bytes);
-  if (!found) return std::nullopt;
-  const PlannedSlot& slot = plan_->slots()[found->entry.slot];
-  const GroupKind kind = channel.identity().kind;
-  if ((slot.group_mask & (1U << static_cast<unsigned>(kind))) == 0) {
-    return std::string(what) + " lies in slot '" + slot.name +
-           "', which is not planned for group " + std::string(to_string(kind)) +
-           "; name the group in the slot's declaration";
-  }
-  if (found->runs_past_end) {
-    return std::string(what) + " runs past the end of an entry of slot '" + slot.name + "'";
-  }
-  return std::nullopt;
-}
-
-std::optional<std::string> HostExecutor::prepare(const Channel& channel, const Call& call,
-                                                 Path path, Operands& operands) const {
-  if (auto fault = collectives::find_fault(call, channel.size(), channel.self())) return fault;
-  if (auto fault = locate(channel, call.input.data, input_bytes(call), "input", operands.input)) {
-    return fault;
-  }
-  if (auto fault =
-          locate(channel, call.output.data, output_bytes(call), "output", operands.output)) {
-    return fault;
-  }
-  const bool stages_input =
-      path == Path::host_staged || (path == Path::host_direct && !operands.input);
-  const std::size_t staged_bytes = peers_read_input(call, channel.self()) ? input_bytes(call) : 0;
-  const std::size_t staging_bytes = collectives::is_message(call.op)
-                                        ? channel.region().messages.staging_entry_bytes
-                                        : channel.region().staging_entry_bytes;
-  if (stages_input && staged_bytes > staging_bytes) {
-    return "the operand of " + std::to_string(staged_bytes) +
-           " bytes lies outside the arena and is larger than the largest one planned for this "
-           "group, " +
-           std::to_string(staging_bytes) + " bytes";
-  }
-  return std::nullopt;
-}
-
 Verdict HostExecutor::run_shared(Channel& channel, const Call& call, PathChoice choice) {
   const std::uint64_t begin = collectives::ticks();
   Operands operands;
   const auto fault = prepare(channel, call, choice.path, operands);
-  if (!fault && operands.output) await_readers(operands.output->entry);
+  if (!fault && operands.output) await_readers(*operands.output);
 
   Exchange exchange(channel, call, choice.path);
   Verdict verdict{choice.path, choice.reason, 0};
@@ -232,7 +181,7 @@ void HostExecutor::publish(Exchange& exchange, const Operands& operands, Path pa
   }
   const Call& call = exchange.call();
   Place place;
-  if (operands.input && slots_in_arena_) place = Place::in_heap(operands.input->entry);
+  if (operands.input && slots_in_arena_) place = place_of(*operands.input);
   const std::size_t bytes = peers_read_input(call, exchange.self()) ? input_bytes(call) : 0;
   exchange.publish_inline(place, call.input.data, bytes);
 }
@@ -241,11 +190,11 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
   Channel& channel = exchange.channel();
   const Call& call = exchange.call();
   const std::size_t staging = channel.staging_offset(exchange.sequence());
-  const bool direct = slots_in_arena_;
+  const bool direct = slots_in_arena_ && verdict.path != Path::host_staged;
   Place place;
   PullOffsets offsets;
   if (direct && operands.input) {
-    place = Place::in_heap(operands.input->entry);
+    place = place_of(*operands.input);
     offsets.operand = operands.input->offset;
   } else if (input_bytes(call) != 0 && peers_read_input(call, exchange.self())) {
     place = Place::in_staging();
@@ -262,8 +211,8 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
       if (place.kind() != Place::Kind::staged) verdict.copied_bytes += own_part_bytes(exchange);
     } else {
       offsets.result = operands.output->offset;
-      offsets.result_place = Place::in_heap(operands.output->entry).word();
-      rings_->note_use(operands.output->entry, channel.index(), exchange.sequence());
+      offsets.result_place = place_of(*operands.output).word();
+      note_use(*operands.output, channel.index(), exchange.sequence());
     }
     result_ = channel.arena_of(exchange.self()) + offsets.result;
   }
@@ -272,10 +221,9 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
     // staging itself, or nobody reads it.
     const bool in_place = direct && operands.output;
     offsets.result = in_place ? operands.output->offset : staging;
-    offsets.result_place =
-        (in_place ? Place::in_heap(operands.output->entry) : Place::in_staging()).word();
+    offsets.result_place = (in_place ? place_of(*operands.output) : Place::in_staging()).word();
     if (in_place) {
-      rings_->note_use(operands.output->entry, channel.index(), exchange.sequence());
+      note_use(*operands.output, channel.index(), exchange.sequence());
     } else {
       verdict.copied_bytes += output_bytes(call);
     }
@@ -284,8 +232,8 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
   if (verdict.copied_bytes != 0 && verdict.reason == Reason::ok) {
     verdict.reason = Reason::operand_not_in_heap;
   }
-  if (place.kind() == Place::Kind::heap && peers_read_input(call, exchange.self())) {
-    rings_->note_use(operands.input->entry, channel.index(), exchange.sequence());
+  if (place.in_arena() && peers_read_input(call, exchange.self())) {
+    note_use(*operands.input, channel.index(), exchange.sequence());
   }
   test_point("call.noted");
   exchange.publish_pull(place, offsets);

@@ -31,6 +31,7 @@ struct HostExecutorOptions {
   std::size_t kept_bytes = 0;
   /// Memory node of each world rank, the same on all of them; empty if all are on one.
   std::vector<std::uint32_t> nodes;
+  heap::Pools* pools = nullptr;      ///< if blocks may be operands
 };
 
 class HostExecutor final : public collectives::Executor {
@@ -43,6 +44,7 @@ class HostExecutor final : public collectives::Executor {
 
   Verdict run(GroupKind kind, const collectives::Call& call) override;
   void settle(heap::EntryId entry) override;
+  void settle(heap::BlockId block) override;
   void check_idle() override;
   /// Goes on with the counts of the executor whose generation this one replaces.
   void inherit_ledger(const HostExecutor& previous);
@@ -64,6 +66,14 @@ class HostExecutor final : public collectives::Executor {
   std::optional<std::string> locate(const Channel& channel, const void* data, std::size_t bytes,
                                     const char* what,
                                     std::optional<heap::HeapOperand>& found) const;
+  std::optional<std::string> locate_block(GroupKind kind, const void* data, std::size_t bytes,
+                                          const char* what,
+                                          std::optional<heap::HeapOperand>& found) const;
+  Reason operand_reason(const collectives::Call& call) const noexcept;
+  collectives::Place place_of(const heap::HeapOperand& operand) const noexcept;
+  /// Why an operand outside the arena was staged on this rank alone.
+  Reason staged_reason(const void* data) const noexcept;
+  void note_use(const heap::HeapOperand& operand, std::size_t reader, std::uint64_t sequence);
   void publish(Exchange& exchange, const Operands& operands, Path path, Verdict& verdict);
   void publish_pull(Exchange& exchange, const Operands& operands, Verdict& verdict);
   void dispatch(Exchange& exchange, Path path);
@@ -88,12 +98,17 @@ class HostExecutor final : public collectives::Executor {
   [[noreturn]] static void throw_refused(const PairChannel& pairs, std::uint32_t peer,
                                          const RefusedMessage& refused);
   std::pair<PairChannel*, std::uint32_t> pair_of(std::size_t reader) const;
-  /// Waits until nobody reads an entry any more; refused messages are reported elsewhere.
-  void await_readers(heap::EntryId entry);
+  /// Settles what `settle_with(wait)` settles, then throws the refusal of a message sent from it.
+  template <typename SettleWith>
+  void settle_and_report(const SettleWith& settle_with);
+  /// Waits until nobody reads an operand's memory any more; refused messages are reported
+  /// elsewhere.
+  void await_readers(const heap::HeapOperand& operand);
 
   std::shared_ptr<const Plan> plan_;  // its own: the session's changes with a recommit
   heap::HeapView view_;
   heap::SlotRings* rings_;
+  heap::Pools* pools_;
   bool slots_in_arena_;
   std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)
   std::vector<std::unique_ptr<PairChannel>> pairs_;           // by channel; null without send_recv

@@ -63,7 +63,7 @@ Verdict HostExecutor::run_message(Channel& channel, const Call& call) {
   throw_if_strict_forbids(channel, call, choice);
   Operands operands;
   const auto fault = prepare(channel, call, choice.path, operands);
-  if (!fault && operands.output) await_readers(operands.output->entry);
+  if (!fault && operands.output) await_readers(*operands.output);
 
   Message message(*pairs, call, choice.path);
   Verdict verdict{choice.path, choice.reason, 0};
@@ -101,7 +101,7 @@ void HostExecutor::publish_message(PairChannel& pairs, Message& message, const C
   const std::size_t bytes = call.input.elements * bytes_of(call.dtype);
   const bool in_heap = operands.input.has_value() && slots_in_arena_;
   Place place;
-  if (in_heap) place = Place::in_heap(operands.input->entry);
+  if (in_heap) place = place_of(*operands.input);
   if (verdict.path == Path::host_inline) {
     message.publish_inline(place, call.input.data, bytes);
     return;
@@ -109,7 +109,7 @@ void HostExecutor::publish_message(PairChannel& pairs, Message& message, const C
   std::uint64_t offset = 0;
   if (in_heap) {
     offset = operands.input->offset;
-    rings_->note_use(operands.input->entry, pairs.reader_of(call.to.index()), message.sequence());
+    note_use(*operands.input, pairs.reader_of(call.to.index()), message.sequence());
   } else if (bytes != 0) {
     place = Place::in_staging();
     offset = message.claim_staging();
@@ -117,7 +117,7 @@ void HostExecutor::publish_message(PairChannel& pairs, Message& message, const C
     const Channel& channel = pairs.channel();
     std::memcpy(channel.arena_of(channel.self()) + offset, call.input.data, bytes);
     verdict.copied_bytes = bytes;
-    if (verdict.reason == Reason::ok) verdict.reason = Reason::operand_not_in_heap;
+    if (verdict.reason == Reason::ok) verdict.reason = staged_reason(call.input.data);
   }
   message.publish_pull(place, offset);
 }
@@ -155,24 +155,30 @@ void HostExecutor::throw_refused(const PairChannel& pairs, std::uint32_t peer,
               ranks[peer], "send");
 }
 
-void HostExecutor::await_readers(heap::EntryId entry) {
+void HostExecutor::await_readers(const heap::HeapOperand& operand) {
   if (test_leaves_out("the wait for readers")) return;
-  rings_->settle(entry, [this](std::size_t reader, std::uint64_t sequence) {
+  const auto wait = [this](std::size_t reader, std::uint64_t sequence) {
     if (reader < channels_.size()) {
       channels_[reader]->await_done(sequence);
       return;
     }
     const auto [pairs, peer] = pair_of(reader);
     pairs->await_credit(peer, sequence, "take");
-  });
+  };
+  if (operand.block.exists()) {
+    pools_->settle(operand.block, wait);
+  } else {
+    rings_->settle(operand.entry, wait);
+  }
 }
 
-void HostExecutor::settle(heap::EntryId entry) {
+template <typename SettleWith>
+void HostExecutor::settle_and_report(const SettleWith& settle_with) {
   if (test_leaves_out("the wait for readers")) return;
   PairChannel* refusing = nullptr;
   std::uint32_t refusing_peer = 0;
   std::optional<RefusedMessage> refused;
-  rings_->settle(entry, [&](std::size_t reader, std::uint64_t sequence) {
+  settle_with([&](std::size_t reader, std::uint64_t sequence) {
     if (reader < channels_.size()) {
       channels_[reader]->await_done(sequence);
       return;
@@ -185,6 +191,14 @@ void HostExecutor::settle(heap::EntryId entry) {
     refusing_peer = peer;
   });
   if (refused) throw_refused(*refusing, refusing_peer, *refused);
+}
+
+void HostExecutor::settle(heap::EntryId entry) {
+  settle_and_report([&](const auto& wait) { rings_->settle(entry, wait); });
+}
+
+void HostExecutor::settle(heap::BlockId block) {
+  settle_and_report([&](const auto& wait) { pools_->settle(block, wait); });
 }
 
 std::pair<PairChannel*, std::uint32_t> HostExecutor::pair_of(std::size_t reader) const {

@@ -1,0 +1,6 @@
+#include <cohort/cohort.hpp>
+
+cohort::Buffer scratch(cohort::Session& session) {
+  cohort::Scope scope = session.scope(cohort::GroupKind::tp, cohort::Symmetry::on);
+  return scope.allocate(cohort::DType::f32, 4, 16);
+}
