@@ -338,5 +338,66 @@ TEST(Succession, KeepsEarlierSlotsInOrder) {
             std::string::npos);
 }
 
+TEST(ArenaLayout, PoolsLieBehindTheSlotsAndStagingHoldsTheirBlocks) {
+  for (const Symmetry symmetry : {Symmetry::on, Symmetry::off}) {
+    Plan plan(Layout{{.tp = 2, .pp = 2}}, {.symmetry = symmetry});
+    static_cast<void>(plan.slot(
+        "rows", {.groups = {GroupKind::tp}, .rows_max = 10, .row_elements = 10, .stage = 1}));
+    static_cast<void>(plan.pool("a", {.groups = {GroupKind::tp, {GroupKind::world, 300}},
+                                      .bytes = 5000,
+                                      .block_bytes_max = 4000}));
+    static_cast<void>(
+        plan.pool("b", {.groups = {GroupKind::attn}, .bytes = 0, .block_bytes_max = 1}));
+    static_cast<void>(
+        plan.pool("c", {.groups = {GroupKind::pp}, .bytes = 1, .block_bytes_max = 1}));
+    const ArenaLayout layout = arena_layout(plan);
+    const std::size_t first = layout.pool_offsets[0];
+    EXPECT_GE(first, 512U) << "behind the slot";
+    EXPECT_EQ(layout.pool_offsets, (std::vector<std::size_t>{first, first + 5120, first + 5120}));
+    const std::size_t end = first + 5120 + 256;
+    const std::size_t range =
+        symmetry == Symmetry::on ? layout.arena.bytes : layout.private_slots.bytes;
+    EXPECT_GE(range, end);
+    for (const ChannelRegion& channel : layout.channels) {
+      const std::size_t wanted = channel.kind == GroupKind::tp      ? 4096
+                                 : channel.kind == GroupKind::world ? 512
+                                                                    : 256;
+      EXPECT_EQ(channel.staging_entry_bytes, wanted) << to_string(channel.kind);
+      if (symmetry == Symmetry::off || channel.section) continue;
+      EXPECT_GE(channel.sync_offset, end);
+    }
+  }
+}
+
+TEST(ArenaLayout, PoolsOfALaterPlanStayOrGoBehind) {
+  const auto plan_with = [](std::size_t first_bytes, bool more) {
+    Plan plan(Layout{{.tp = 2}});
+    static_cast<void>(plan.pool(
+        "first", {.groups = {GroupKind::tp}, .bytes = first_bytes, .block_bytes_max = 512}));
+    static_cast<void>(
+        plan.pool("second", {.groups = {GroupKind::attn}, .bytes = 512, .block_bytes_max = 512}));
+    if (more) {
+      static_cast<void>(
+          plan.pool("third", {.groups = {GroupKind::world}, .bytes = 768, .block_bytes_max = 512}));
+    }
+    return plan;
+  };
+  const Plan before = plan_with(512, false);
+  const ArenaLayout first = arena_layout(before);
+  const Plan next = plan_with(1024, true);
+  check_succession(before, next);
+  const ArenaLayout second = arena_layout(first, before, next);
+  EXPECT_EQ(second.pool_offsets[1], first.pool_offsets[1]) << "unchanged";
+  EXPECT_GE(second.pool_offsets[0], first.arena.bytes);
+  EXPECT_GE(second.pool_offsets[2], second.pool_offsets[0] + 1024);
+  const auto retired = std::find_if(
+      second.unused.begin(), second.unused.end(),
+      [](const UnusedRegion& region) { return region.why == UnusedRegion::Why::retired; });
+  ASSERT_NE(retired, second.unused.end());
+  EXPECT_EQ(retired->name, "first");
+  EXPECT_EQ(retired->bytes, 512U);
+  EXPECT_THROW(check_succession(next, before), Error);
+}
+
 }  // namespace
 }  // namespace cohort::heap

@@ -142,6 +142,58 @@ TEST(Plan, GroupMaskIsTheUnionOfItsSlots) {
             bit(GroupKind::tp) | bit(GroupKind::world) | bit(GroupKind::attn) | bit(GroupKind::pp));
 }
 
+TEST(Plan, PoolsServeEachGroupOnce) {
+  Plan plan(Layout{{.tp = 2}});
+  const PoolId id = plan.pool(
+      "a",
+      {.groups = {GroupKind::tp, {GroupKind::attn, 100}}, .bytes = 1000, .block_bytes_max = 700});
+  const PlannedPool& pool = plan.pool(id);
+  EXPECT_EQ(pool.bytes, 1024U);
+  EXPECT_EQ(pool.block_bytes_max(GroupKind::tp), 768U);
+  EXPECT_EQ(pool.block_bytes_max(GroupKind::attn), 256U);
+  EXPECT_EQ(pool.block_bytes_max(GroupKind::world), 0U);
+  EXPECT_EQ(plan.pool_of(GroupKind::attn), id);
+  EXPECT_FALSE(plan.pool_of(GroupKind::world).has_value());
+  EXPECT_EQ(plan.group_mask(), pool.group_mask);
+  EXPECT_EQ(plan.group_mask(0), pool.group_mask);
+}
+
+TEST(Plan, RefusesPoolsThatMakeNoSense) {
+  Plan plan(Layout{{.tp = 2}});
+  const PoolSpec good{.groups = {GroupKind::tp}, .bytes = 100, .block_bytes_max = 100};
+  static_cast<void>(plan.pool("first", good));
+  static_cast<void>(plan.slot("rows", small_spec()));
+  const auto refused = [&](const std::string& name, const PoolSpec& spec, const char* why) {
+    try {
+      static_cast<void>(plan.pool(name, spec));
+      ADD_FAILURE() << "accepted: " << why;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      EXPECT_NE(std::string(error.what()).find(why), std::string::npos) << error.what();
+    }
+  };
+  PoolSpec spec = good;
+  refused("second", spec, "group tp is served by pool 'first'; a group has one pool");
+  spec.groups = {GroupKind::attn};
+  refused("", spec, "needs a name");
+  refused("first", spec, "declared twice");
+  refused("rows", spec, "declared twice");
+  spec.groups = {GroupKind::attn, GroupKind::attn};
+  refused("second", spec, "names group attn twice");
+  spec.groups = {};
+  refused("second", spec, "names no group");
+  spec.groups = {GroupKind::attn};
+  spec.block_bytes_max = 0;
+  refused("second", spec, "block_bytes_max is 0");
+  spec.block_bytes_max = std::size_t{1} << 60;
+  refused("second", spec, "too large");
+  spec.block_bytes_max = 1;
+  spec.bytes = std::size_t{1} << 60;
+  refused("second", spec, "too many");
+  EXPECT_EQ(plan.pools().size(), 1U);
+  EXPECT_THROW(static_cast<void>(plan.slot("first", small_spec())), Error);
+}
+
 TEST(Plan, RefusesMessagesOfAGroupTwiceAndBeyondAnyMachine) {
   Plan plan(Layout{{.tp = 2}});
   plan.send_recv(GroupKind::tp, {.staged_bytes_max = 100});

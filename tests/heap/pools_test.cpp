@@ -25,7 +25,7 @@ Plan two_pools() {
 
 class PoolsTest : public testing::Test {
  protected:
-  PoolsTest() : memory_(layout_.slot_bytes) {}
+  PoolsTest() : memory_(layout_.arena.bytes) {}
   Plan plan_ = two_pools();
   ArenaLayout layout_ = arena_layout(plan_);
   std::vector<std::byte> memory_;
@@ -116,7 +116,7 @@ TEST_F(PoolsTest, OrdinaryBlocksAreKnownByAddressAndCounted) {
 
 // What a rank's own ordinary memory does must not move the pool's blocks.
 TEST_F(PoolsTest, PlacementDoesNotDependOnAddresses) {
-  std::vector<std::byte> other_memory(layout_.slot_bytes + 4096);
+  std::vector<std::byte> other_memory(layout_.arena.bytes + 4096);
   Pools other(plan_, layout_, other_memory.data() + 512, 4);
   std::mt19937 random(4);
   std::vector<BlockId> live;
