@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "heap/bit_tree.hpp"
@@ -50,6 +51,14 @@ class BlockAllocator {
   std::optional<Piece> find(std::size_t offset) const noexcept;
 
   PendingUses& uses() noexcept { return uses_; }
+  /// Room for other channels, with nothing pending: for `set_uses`.
+  PendingUses no_uses(std::size_t channel_count) const {
+    PendingUses uses(channel_count);
+    uses.grow(pieces_.size());
+    return uses;
+  }
+  /// Forgets all uses. Requires: `uses` are `no_uses` of this moment, and nothing is pending.
+  void set_uses(PendingUses uses) noexcept { uses_ = std::move(uses); }
   std::size_t live_bytes() const noexcept { return live_units_ * kUnitBytes; }
   /// Pieces there have ever been room for: what tables by piece must hold.
   std::size_t piece_count() const noexcept { return pieces_.size(); }

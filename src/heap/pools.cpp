@@ -1,7 +1,11 @@
 #include "heap/pools.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <new>
+#include <utility>
+
+#include <cohort/error.hpp>
 
 namespace cohort::heap {
 namespace {
@@ -17,16 +21,59 @@ std::size_t index_of(GroupKind group) noexcept {
 
 Pools::Pools(const Plan& plan, const ArenaLayout& layout, std::byte* slots,
              std::size_t channel_count)
-    : slots_(slots) {
-  pools_.reserve(plan.pools().size());
+    : slots_(slots), served_(served_by(plan)) {
   for (std::size_t i = 0; i < plan.pools().size(); ++i) {
-    const PlannedPool& planned = plan.pools()[i];
     const std::size_t offset = layout.pool_offsets[i];
-    pools_.emplace_back(planned, offset, slots + offset, channel_count);
-    for (const PoolGroup& group : planned.spec.groups) {
-      served_[index_of(group.kind)] = {static_cast<std::uint32_t>(i), group.block_bytes_max};
+    pools_.push_back(
+        std::make_unique<Pool>(plan.pools()[i], offset, slots + offset, channel_count));
+  }
+}
+
+Pools::ServedGroups Pools::served_by(const Plan& plan) noexcept {
+  ServedGroups served{};
+  for (std::size_t i = 0; i < plan.pools().size(); ++i) {
+    for (const PoolGroup& group : plan.pools()[i].spec.groups) {
+      served[index_of(group.kind)] = {static_cast<std::uint32_t>(i), group.block_bytes_max};
     }
   }
+  return served;
+}
+
+Pools::Next Pools::after(const Plan& plan, const ArenaLayout& layout,
+                         std::size_t channel_count) const {
+  Next next;
+  next.served_ = served_by(plan);
+  next.pools_.resize(plan.pools().size());
+  next.uses_.resize(plan.pools().size());
+  for (std::size_t i = 0; i < plan.pools().size(); ++i) {
+    const std::size_t offset = layout.pool_offsets[i];
+    const bool stays = i < pools_.size() && pools_[i]->offset == offset &&
+                       pools_[i]->bytes == plan.pools()[i].bytes;
+    if (stays) {
+      next.uses_[i].emplace(pools_[i]->allocator.no_uses(channel_count));
+      continue;
+    }
+    if (i < pools_.size() && pools_[i]->use.live_blocks != 0) {
+      throw Error(ErrorCode::usage,
+                  "pool '" + pools_[i]->name + "' has " +
+                      std::to_string(pools_[i]->use.live_blocks) +
+                      " live blocks; end their scopes before its size changes",
+                  std::nullopt, "recommit");
+    }
+    next.pools_[i] =
+        std::make_unique<Pool>(plan.pools()[i], offset, slots_ + offset, channel_count);
+  }
+  return next;
+}
+
+void Pools::adopt(Next& next) noexcept {
+  for (std::size_t i = 0; i < next.pools_.size(); ++i) {
+    if (next.pools_[i]) continue;
+    pools_[i]->allocator.set_uses(std::move(*next.uses_[i]));
+    next.pools_[i] = std::move(pools_[i]);
+  }
+  pools_ = std::move(next.pools_);
+  served_ = next.served_;
 }
 
 Pools::~Pools() {
@@ -59,7 +106,7 @@ std::optional<BlockId> Pools::allocate(GroupKind group, std::size_t bytes, Scope
 std::optional<BlockId> Pools::allocate_any(GroupKind group, std::size_t bytes, ScopeNumber scope) {
   const std::uint32_t index = served_[index_of(group)].pool;
   if (index == BlockId::kNone) return std::nullopt;
-  Pool& pool = pools_[index];
+  Pool& pool = *pools_[index];
   const auto piece = pool.allocator.allocate(bytes);
   if (!piece) return std::nullopt;
   if (pool.blocks.size() < pool.allocator.piece_count()) {
@@ -110,7 +157,7 @@ BlockId Pools::allocate_ordinary(GroupKind group, std::size_t bytes, Reason reas
   block.budget = served_[index_of(group)].pool;
   link(id, scope);
   if (reason == Reason::over_budget) {
-    PoolUse& use = pools_[block.budget].use;
+    PoolUse& use = pools_[block.budget]->use;
     ++use.over_budget_blocks;
     use.over_budget_bytes += bytes;
   }
@@ -124,7 +171,7 @@ void Pools::release(BlockId id) noexcept {
   fold(block, id, ScopeStep::Kind::release);
   block.serial = 0;
   if (id.pool != BlockId::kOrdinary) {
-    Pool& pool = pools_[id.pool];
+    Pool& pool = *pools_[id.pool];
     pool.allocator.release(id.piece);
     --pool.use.live_blocks;
     pool.use.live_bytes = pool.allocator.live_bytes();
@@ -140,7 +187,7 @@ bool Pools::holds(ScopeNumber scope, BlockId id, std::uint64_t serial) const noe
   if (serial == 0) return false;
   if (id.pool == BlockId::kOrdinary) {
     if (id.piece >= ordinary_.size()) return false;
-  } else if (id.pool >= pools_.size() || id.piece >= pools_[id.pool].blocks.size()) {
+  } else if (id.pool >= pools_.size() || id.piece >= pools_[id.pool]->blocks.size()) {
     return false;
   }
   const Block& found = block(id);
@@ -173,7 +220,7 @@ void Pools::fold(const Block& block, BlockId id, ScopeStep::Kind kind) noexcept 
   step.group = block.group;
   step.kind = kind;
   if (id.pool != BlockId::kOrdinary) {
-    step.offset = pools_[id.pool].allocator.offset_of(id.piece);
+    step.offset = pools_[id.pool]->allocator.offset_of(id.piece);
   } else {
     step.where = block.reason == Reason::over_budget ? ScopeStep::Where::over_budget
                                                      : ScopeStep::Where::disabled;
@@ -184,7 +231,7 @@ void Pools::fold(const Block& block, BlockId id, ScopeStep::Kind kind) noexcept 
 std::optional<FoundBlock> Pools::locate(const void* data, std::size_t bytes) const noexcept {
   const auto address = reinterpret_cast<std::uintptr_t>(data);
   for (std::size_t index = 0; index < pools_.size(); ++index) {
-    const Pool& pool = pools_[index];
+    const Pool& pool = *pools_[index];
     // Unsigned wrap makes addresses below the pool look far above it.
     const std::size_t within = address - reinterpret_cast<std::uintptr_t>(pool.data);
     if (within >= pool.bytes) continue;
@@ -232,9 +279,9 @@ Reason Pools::reason_at(const void* data) const noexcept {
 }
 
 void Pools::clear_use() noexcept {
-  for (Pool& pool : pools_) {
-    pool.use = {};
-    pool.use.bytes = pool.bytes;
+  for (const auto& pool : pools_) {
+    pool->use = {};
+    pool->use.bytes = pool->bytes;
   }
 }
 

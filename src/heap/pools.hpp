@@ -91,7 +91,7 @@ class Pools {
 
   const Block& block(BlockId id) const noexcept {
     return id.pool == BlockId::kOrdinary ? ordinary_[id.piece].block
-                                         : pools_[id.pool].blocks[id.piece];
+                                         : pools_[id.pool]->blocks[id.piece];
   }
   /// Whether `id` still names the block that had `serial`, and `scope` holds it.
   bool holds(ScopeNumber scope, BlockId id, std::uint64_t serial) const noexcept;
@@ -103,20 +103,28 @@ class Pools {
   Reason reason_at(const void* data) const noexcept;
 
   void note_use(BlockId block, std::size_t channel, std::uint64_t sequence) noexcept {
-    pools_[block.pool].allocator.uses().note(block.piece, channel, sequence);
+    pools_[block.pool]->allocator.uses().note(block.piece, channel, sequence);
   }
   template <typename Wait>
   void settle(BlockId block, const Wait& wait) {
-    if (block.pool < pools_.size()) pools_[block.pool].allocator.uses().settle(block.piece, wait);
+    if (block.pool < pools_.size()) pools_[block.pool]->allocator.uses().settle(block.piece, wait);
   }
+
+  /// The pools of a plan that replaces this one's: those that stay where they are go on with their
+  /// blocks.
+  class Next;
+  /// Throws: Error{usage} naming a pool that would change while it has blocks.
+  Next after(const Plan& plan, const ArenaLayout& layout, std::size_t channel_count) const;
+  /// Requires: nothing has happened since `after`, and no use is pending.
+  void adopt(Next& next) noexcept;
 
   const ScopeHistory& history() const noexcept { return *history_; }
   void clear_history() noexcept { *history_ = {}; }
 
-  PoolUse use_of(PoolId pool) const noexcept { return pools_[pool.index()].use; }
+  PoolUse use_of(PoolId pool) const noexcept { return pools_[pool.index()]->use; }
   /// Forgets peaks and counts.
   void clear_use() noexcept;
-  const std::string& name_of(std::uint32_t pool) const noexcept { return pools_[pool].name; }
+  const std::string& name_of(std::uint32_t pool) const noexcept { return pools_[pool]->name; }
 
  private:
   struct Pool {
@@ -141,27 +149,29 @@ class Pools {
     Block block;
     std::uint32_t next_spare = BlockId::kNone;
   };
-  struct OpenScope {
-    BlockId last;  // the one allocated last
-    std::uint32_t next_spare = BlockId::kNone;
-  };
   struct Served {
     std::uint32_t pool = BlockId::kNone;
     std::size_t block_bytes_max = 0;
   };
+  using ServedGroups = std::array<Served, kGroupKindCount>;
+  struct OpenScope {
+    BlockId last;  // the one allocated last
+    std::uint32_t next_spare = BlockId::kNone;
+  };
 
   Block& block_of(BlockId id) noexcept {
     return id.pool == BlockId::kOrdinary ? ordinary_[id.piece].block
-                                         : pools_[id.pool].blocks[id.piece];
+                                         : pools_[id.pool]->blocks[id.piece];
   }
+  static ServedGroups served_by(const Plan& plan) noexcept;
   void link(BlockId id, ScopeNumber scope) noexcept;
   void unlink(BlockId id) noexcept;
   void fold(const Block& block, BlockId id, ScopeStep::Kind kind) noexcept;
   std::optional<FoundBlock> locate_ordinary(const void* data, std::size_t bytes) const noexcept;
 
   std::byte* slots_;
-  std::vector<Pool> pools_;
-  std::array<Served, kGroupKindCount> served_{};
+  std::vector<std::unique_ptr<Pool>> pools_;
+  ServedGroups served_{};
   std::vector<OrdinaryBlock> ordinary_;
   std::uint32_t spare_ordinary_ = BlockId::kNone;
   std::map<std::uintptr_t, std::uint32_t> ordinary_at_;  // by address
@@ -169,6 +179,13 @@ class Pools {
   std::vector<OpenScope> scopes_;
   std::uint32_t spare_scope_ = BlockId::kNone;
   std::unique_ptr<ScopeHistory> history_ = std::make_unique<ScopeHistory>();
+};
+
+class Pools::Next {
+  friend class Pools;
+  std::vector<std::unique_ptr<Pool>> pools_;      // null where the pool stays
+  std::vector<std::optional<PendingUses>> uses_;  // of the pools that stay
+  ServedGroups served_{};
 };
 
 }  // namespace cohort::heap

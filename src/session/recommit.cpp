@@ -6,6 +6,7 @@
 // any rank leaves all of them with the old plan.
 
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -33,6 +34,11 @@ std::uint64_t stamp_of(WorldRank rank, heap::EntryId entry, std::uint32_t genera
   return (where ^ std::uint64_t{generation} << 16U ^ rank.index()) * 0x9E37'79B9'7F4A'7C15U;
 }
 
+/// Stands for a pool where slots stand with an entry.
+heap::EntryId entry_for(std::size_t pool) {
+  return {0xFFFF, static_cast<std::uint32_t>(pool)};
+}
+
 }  // namespace
 
 struct SessionState::Next {
@@ -41,6 +47,7 @@ struct SessionState::Next {
   heap::ArenaLayout layout;
   std::unique_ptr<heap::HeapView> view;
   std::unique_ptr<heap::SlotRings> rings;
+  std::optional<heap::Pools::Next> pools;
   std::unique_ptr<host::HostExecutor> executor;
 };
 
@@ -63,7 +70,7 @@ void SessionState::recommit(const Plan& plan, std::chrono::milliseconds limit) {
   const auto deadline = domain_->deadline_after(limit);
   const std::uint64_t strays = registrations_since_commit();
   test_point("recommit.begin");
-  Next next{domain_->begin_attempt(), plan, {}, nullptr, nullptr, nullptr};
+  Next next{domain_->begin_attempt(), plan, {}, nullptr, nullptr, std::nullopt, nullptr};
   try {
     make_next(plan, next, deadline);
     test_point("recommit.decide");
@@ -94,7 +101,10 @@ void SessionState::make_next(const Plan& plan, Next& next, host::Domain::TimePoi
   test_point("recommit.stamp");
   run_agreed(*domain_, kPhase, deadline, [&] { stamp_new_slots(next); });
   test_point("recommit.prove");
-  run_agreed(*domain_, kPhase, deadline, [&] { check_new_slots(next); });
+  run_agreed(*domain_, kPhase, deadline, [&] {
+    check_new_slots(next);
+    check_new_pools(next);
+  });
 }
 
 void SessionState::extend(Next& next) {
@@ -109,6 +119,8 @@ void SessionState::extend(Next& next) {
   next.view = std::make_unique<heap::HeapView>(next.plan, next.layout, stage_, slots());
   next.rings = std::make_unique<heap::SlotRings>(next.plan, next.layout.reader_count(stage_));
   next.rings->continue_from(next.plan, *rings_, plan_);
+  next.pools.emplace(
+      scopes_->pools.after(next.plan, next.layout, next.layout.reader_count(stage_)));
 }
 
 void SessionState::map_next(Next& next, host::Domain::TimePoint deadline) {
@@ -116,10 +128,17 @@ void SessionState::map_next(Next& next, host::Domain::TimePoint deadline) {
   options.generation = next.generation;
   options.kept_bytes = layout_.arena.bytes;
   options.nodes = nodes_;
+  options.pools = &scopes_->pools;
   next.executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, next.plan, next.layout,
                                                        slots(), *next.rings, options);
   arena_->map_peers(deadline);
   next.executor->attach();
+}
+
+/// A pool of the next plan that lies where nothing has been shown to anybody yet.
+bool SessionState::is_new_pool(std::size_t pool, const Next& next) const {
+  return pool >= plan_.pools().size() ||
+         next.layout.pool_offsets[pool] != layout_.pool_offsets[pool];
 }
 
 bool SessionState::is_new(std::uint32_t slot, const Next& next) const {
@@ -139,6 +158,13 @@ void SessionState::stamp_new_slots(const Next& next) const {
       auto* words = reinterpret_cast<std::uint64_t*>(next.view->address_of(id));
       for (std::size_t i = 0; i < planned.entry_bytes / sizeof(stamp); ++i) words[i] = stamp + i;
     }
+  }
+  for (std::size_t pool = 0; pool < next.plan.pools().size(); ++pool) {
+    if (!is_new_pool(pool, next)) continue;
+    const std::uint64_t stamp = stamp_of(domain_->rank(), entry_for(pool), next.generation);
+    auto* words = reinterpret_cast<std::uint64_t*>(slots() + next.layout.pool_offsets[pool]);
+    const std::size_t count = next.plan.pools()[pool].bytes / sizeof(stamp);
+    for (std::size_t i = 0; i < count; ++i) words[i] = stamp + i;
   }
 }
 
@@ -170,6 +196,29 @@ void SessionState::check_new_slots(const Next& next) const {
   }
 }
 
+void SessionState::check_new_pools(const Next& next) const {
+  if (!next.layout.slots_in_arena) return;
+  for (std::size_t pool = 0; pool < next.plan.pools().size(); ++pool) {
+    if (!is_new_pool(pool, next)) continue;
+    const PlannedPool& planned = next.plan.pools()[pool];
+    for (const PoolGroup& group : planned.spec.groups) {
+      const auto ranks = groups_.group_of(group.kind, domain_->rank());
+      if (ranks.empty()) continue;
+      const WorldRank peer = ranks[(pool + domain_->rank().index()) % ranks.size()];
+      const std::uint64_t stamp = stamp_of(peer, entry_for(pool), next.generation);
+      const auto* words =
+          reinterpret_cast<const std::uint64_t*>(arena_->of(peer) + next.layout.pool_offsets[pool]);
+      for (std::size_t i = 0; i < planned.bytes / sizeof(stamp); ++i) {
+        if (words[i] == stamp + i) continue;
+        throw Error(ErrorCode::system,
+                    "pool '" + planned.name + "' does not show what rank " +
+                        std::to_string(peer.index()) + " wrote into it",
+                    peer, std::string(kPhase));
+      }
+    }
+  }
+}
+
 void SessionState::drop_extension(std::uint64_t strays) noexcept {
   arena_->shrink_to(layout_.arena.bytes);
   if (private_slots_) private_slots_->shrink_to(layout_.private_slots.bytes);
@@ -183,6 +232,7 @@ void SessionState::replace(Next& next) noexcept {
   view_ = std::move(next.view);
   executor_ = std::move(next.executor);
   rings_ = std::move(next.rings);
+  scopes_->pools.adopt(*next.pools);
   generation_ = next.generation;
   registrations_at_commit_ = registrations();
 }

@@ -109,7 +109,9 @@ class SessionState {
   void map_next(Next& next, host::Domain::TimePoint deadline);
   void stamp_new_slots(const Next& next) const;
   void check_new_slots(const Next& next) const;
+  void check_new_pools(const Next& next) const;
   bool is_new(std::uint32_t slot, const Next& next) const;
+  bool is_new_pool(std::size_t pool, const Next& next) const;
   void drop_extension(std::uint64_t strays) noexcept;
   void replace(Next& next) noexcept;
   std::byte* slots() const noexcept {

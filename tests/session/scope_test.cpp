@@ -370,6 +370,43 @@ TEST(Scope, AnotherHistoryNeverMovesAPlannedSlot) {
   test::expect_no_errors(results);
 }
 
+TEST(Scope, BlocksOutliveARecommitThatLeavesTheirPoolAlone) {
+  const auto results = run([](Session& session, WorldRank rank) {
+    const auto next_plan = [](std::size_t shared_bytes) {
+      Plan next = make_plan({.pool_bytes = shared_bytes});
+      static_cast<void>(next.slot(
+          "more",
+          {.groups = {GroupKind::attn}, .dtype = DType::f32, .rows_max = 10, .row_elements = 10}));
+      static_cast<void>(next.pool(
+          "another",
+          {.groups = {GroupKind::attn}, .bytes = kBlockBytes, .block_bytes_max = kBlockBytes}));
+      return next;
+    };
+    Scope scope = session.scope(GroupKind::tp);
+    const Buffer kept = scope.allocate(DType::f32, kElements, 1);
+    EXPECT_EQ(reduce(session.group(GroupKind::tp), kept, rank, 1, kElements).reason, Reason::ok);
+    try {
+      session.recommit(next_plan(2 * 80'128));
+      ADD_FAILURE() << "a pool with blocks changed";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("pool 'shared' has 1 live blocks"));
+    }
+    session.recommit(next_plan(4 * 80'128));
+    EXPECT_EQ(reduce(session.group(GroupKind::tp), kept, rank, 2, kElements),
+              (Verdict{Path::host_direct}));
+    scope.release(kept);
+    {
+      Scope attn = session.scope(GroupKind::attn);
+      const Buffer other = attn.allocate(DType::f32, kElements, 1);
+      EXPECT_EQ(reduce(session.group(GroupKind::attn), other, rank, 3, kElements),
+                (Verdict{Path::host_direct}));
+    }
+    EXPECT_EQ(scope.allocate(DType::f32, 7, 1).data(), kept.data());
+    session.verify();
+  });
+  test::expect_no_errors(results);
+}
+
 TEST(Scope, NeedsAPoolThatServesItsGroup) {
   const auto results = run([](Session& session, WorldRank) {
     EXPECT_THAT(refusal([&] { (void)session.scope(GroupKind::world); }),
