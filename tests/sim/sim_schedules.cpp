@@ -70,19 +70,20 @@ int run(const Options& options) {
   double told = 0;
   for (std::uint64_t i = 0; i < options.seeds; ++i) {
     const std::uint64_t seed = options.first + i;
+    const std::uint64_t count = i + 1;
     const auto ranks = options.ranks_min + static_cast<std::uint32_t>(seed % sizes);
     const cohort::sim::RunEnd end = cohort::sim::run_random(worlds, ranks, seed, options.left_out);
     switches += end.switches;
     if (const std::string failure = end.failure(); !failure.empty()) {
       std::printf("seed %llu on %u ranks, schedule %llu of this run:\n%s",
                   static_cast<unsigned long long>(seed), ranks,
-                  static_cast<unsigned long long>(i + 1), failure.c_str());
+                  static_cast<unsigned long long>(count), failure.c_str());
       return 1;
     }
     if (seconds() < told + 5 && i + 1 != options.seeds) continue;
     told = seconds();
     std::printf("%llu schedules, %.0f a second, %llu switches between ranks\n",
-                static_cast<unsigned long long>(i + 1), static_cast<double>(i + 1) / told,
+                static_cast<unsigned long long>(count), static_cast<double>(i + 1) / told,
                 static_cast<unsigned long long>(switches));
     std::fflush(stdout);
   }
@@ -118,11 +119,11 @@ void print(const std::array<Tally, cohort::sim::kMutationKinds>& tallies) {
     for (std::size_t i = 0; i < 4; ++i) all.unchecked[i] += tallies[kind].unchecked[i];
   }
   print("all", all);
+  const std::uint64_t noticed = all.foretold[1] + all.foretold[2];
   std::printf(
       "every mutation ended as it must, and no wrong result was returned\n"
       "without comparing headers %llu of %llu would have been silent\n",
-      static_cast<unsigned long long>(all.unchecked[1]),
-      static_cast<unsigned long long>(all.foretold[1] + all.foretold[2]));
+      static_cast<unsigned long long>(all.unchecked[1]), static_cast<unsigned long long>(noticed));
 }
 
 int run_mutations(const Options& options) {

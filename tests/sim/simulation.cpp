@@ -33,9 +33,8 @@ Simulation::Simulation(Stacks& stacks, std::uint32_t rank_count, std::uint64_t s
 
 Simulation::~Simulation() = default;
 
-void Simulation::enter(unsigned high, unsigned low) {
-  const auto address = static_cast<std::uintptr_t>(high) << 32U | low;
-  auto& simulation = *reinterpret_cast<Simulation*>(address);
+void Simulation::enter() {
+  auto& simulation = static_cast<Simulation&>(*test_hooks());
   const std::uint32_t rank = simulation.current_;
   simulation.body_(rank);
   simulation.fibers_[rank]->ended = true;
@@ -45,15 +44,13 @@ void Simulation::enter(unsigned high, unsigned low) {
 
 void Simulation::run(const std::function<void(std::uint32_t)>& body) {
   body_ = body;
-  const auto address = reinterpret_cast<std::uintptr_t>(this);
   for (std::uint32_t rank = 0; rank < fibers_.size(); ++rank) {
     ucontext_t& context = fibers_[rank]->context;
     ::getcontext(&context);
     context.uc_stack.ss_sp = stacks_->stack(rank);
     context.uc_stack.ss_size = Stacks::kBytes;
     context.uc_link = nullptr;
-    ::makecontext(&context, reinterpret_cast<void (*)()>(&Simulation::enter), 2,
-                  static_cast<unsigned>(address >> 32U), static_cast<unsigned>(address));
+    ::makecontext(&context, &Simulation::enter, 0);
   }
   TestHooks* const before = std::exchange(test_hooks(), this);
   next_ = choose();

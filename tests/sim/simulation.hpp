@@ -77,7 +77,7 @@ class Simulation final : public TestHooks {
     std::string_view point;
   };
 
-  static void enter(unsigned high, unsigned low);
+  static void enter();
   void note(std::string_view point);
   std::uint32_t choose();
   void leave_for(std::uint32_t next);
