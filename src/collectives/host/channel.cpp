@@ -29,7 +29,7 @@ void Channel::initialise(std::byte* arena, const heap::ChannelRegion& region,
   words->done.store(sequence, std::memory_order_relaxed);
   words->result_ready.store(sequence, std::memory_order_relaxed);
   words->pieces.store(sequence << SyncWords::kPieceBits, std::memory_order_relaxed);
-  words->sequence = sequence;
+  words->sequence.store(sequence, std::memory_order_relaxed);
   for (std::size_t i = 0; i < heap::kPlaceCount; ++i) {
     std::byte* place = arena + region.scratch_offset + i * heap::kPlaceBytes;
     new (place) std::atomic<std::uint64_t>(sequence);
@@ -46,14 +46,15 @@ void Channel::attach() {
 }
 
 void Channel::check_sequences() const {
+  const std::uint64_t mine = own().sequence.load(std::memory_order_relaxed);
   for (std::uint32_t member = 0; member < size(); ++member) {
-    if (words_of(member).sequence == own().sequence) continue;
+    const std::uint64_t theirs = words_of(member).sequence.load(std::memory_order_relaxed);
+    if (theirs == mine) continue;
     throw Error(ErrorCode::mismatch,
                 "rank " + std::to_string(ranks_[self()].index()) + " has made " +
-                    std::to_string(own().sequence) + " calls on " +
+                    std::to_string(mine) + " calls on " +
                     collectives::describe(identity_.kind, ranks_) + ", rank " +
-                    std::to_string(ranks_[member].index()) + " " +
-                    std::to_string(words_of(member).sequence),
+                    std::to_string(ranks_[member].index()) + " " + std::to_string(theirs),
                 ranks_[member], "recommit");
   }
 }

@@ -36,8 +36,9 @@ struct SyncWords {
   /// readable so far. The sequence's high bits are lost, which comparing by difference allows.
   alignas(64) std::atomic<std::uint64_t> pieces;
   static constexpr unsigned kPieceBits = 20;
-  /// The owner's calls so far; only the owner reads it.
-  alignas(64) std::uint64_t sequence;
+  /// The owner's calls so far. Peers look at it only while plans change; a peer that comes late to
+  /// such an attempt may look while the owner goes on with its calls.
+  alignas(64) std::atomic<std::uint64_t> sequence;
   /// The call of each header place in plain words; read by peers only to explain a mismatch.
   alignas(256) collectives::CallNote notes[heap::kPlaceCount];
 };
@@ -105,7 +106,11 @@ class Channel {
     return broadcast_parents_[root];
   }
 
-  std::uint64_t next_sequence() noexcept { return ++own().sequence; }
+  std::uint64_t next_sequence() noexcept {
+    const std::uint64_t next = own().sequence.load(std::memory_order_relaxed) + 1;
+    own().sequence.store(next, std::memory_order_relaxed);
+    return next;
+  }
   SyncWords& own() const noexcept { return *members_[self()].words; }
   SyncWords& words_of(std::uint32_t member) const noexcept { return *members_[member].words; }
   HeaderPlace& place_of(std::uint32_t member, std::uint64_t sequence) const noexcept {
