@@ -101,6 +101,18 @@ COHORT_API int cohort_plan_create(cohort_layout layout, const cohort_plan_option
 COHORT_API int cohort_plan_slot(cohort_plan plan, const char* name, const cohort_slot_spec* spec,
                                 uint32_t* slot);
 
+/* A budget that scopes allocate blocks from; a group is served by one pool at most. */
+typedef struct cohort_pool_spec {
+  size_t size;
+  size_t bytes;           /* of all live blocks */
+  size_t block_bytes_max; /* of one block */
+  uint32_t groups;        /* COHORT_GROUP_BIT of each group that it serves; at least one */
+  uint32_t reserved;      /* 0 */
+} cohort_pool_spec;
+
+COHORT_API int cohort_plan_pool(cohort_plan plan, const char* name, const cohort_pool_spec* spec,
+                                uint32_t* pool);
+
 /* Lets members of groups of `kind` send to each other. `staged_bytes_max`: the largest message
  * whose operand lies outside the arena; never less than the largest entry of the slots that name
  * it. */
@@ -171,16 +183,18 @@ COHORT_API int cohort_world_free(cohort_world world);
 
 typedef struct cohort_session_handle* cohort_session;
 
-/* One entry of a slot's ring. */
+/* One entry of a slot's ring, or one block of a scope. */
 typedef struct cohort_buffer {
   size_t size;
   void* data;
   size_t rows_max;
   size_t row_elements;
   uint32_t dtype;
-  uint32_t slot;
+  uint32_t slot; /* COHORT_NO_SLOT for a block */
   uint32_t entry;
 } cohort_buffer;
+
+#define COHORT_NO_SLOT UINT32_MAX
 
 /* Which path a call took on this rank, why, and what it had to copy. */
 typedef struct cohort_verdict {
@@ -212,6 +226,40 @@ COHORT_API int cohort_group_ranks(cohort_session session, uint32_t kind, uint32_
 /* The next entry of a slot; waits until all members of its last use have finished with it. All
  * ranks take entries of a slot equally often. */
 COHORT_API int cohort_take(cohort_session session, uint32_t slot, cohort_buffer* buffer);
+
+/* Memory for calls on one group, allocated as a program goes along: blocks of the pool that serves
+ * the group. All ranks allocate and release the same bytes in the same order. Local, all of it;
+ * allocating may wait for peers that still read the bytes. `symmetry_off` 1 gives ordinary memory,
+ * and so does a pool without room: calls with it are staged on all ranks and say why. Freeing a
+ * scope releases what is left of its blocks; it may come after cohort_close. */
+typedef struct cohort_scope_handle* cohort_scope;
+
+COHORT_API int cohort_scope_open(cohort_session session, uint32_t kind, uint32_t symmetry_off,
+                                 cohort_scope* scope);
+COHORT_API int cohort_scope_allocate(cohort_scope scope, uint32_t dtype, size_t rows,
+                                     size_t row_elements, cohort_buffer* block);
+/* Gives a block back early, by its data. */
+COHORT_API int cohort_scope_release(cohort_scope scope, const void* data);
+COHORT_API int cohort_scope_free(cohort_scope scope);
+
+/* What the blocks of a pool take and took on this rank. */
+typedef struct cohort_pool_use {
+  size_t size;
+  size_t bytes; /* the budget */
+  size_t live_bytes;
+  size_t peak_bytes; /* the most that was live at once */
+  uint64_t live_blocks;
+  uint64_t over_budget_blocks; /* in ordinary memory so far, and their bytes */
+  uint64_t over_budget_bytes;
+} cohort_pool_use;
+
+COHORT_API int cohort_pool_usage(cohort_session session, uint32_t pool, cohort_pool_use* use);
+/* 1 if the bytes lie where all members of the group expect them, in symmetric memory; else 0. */
+COHORT_API int cohort_is_symmetric(cohort_session session, const void* data, size_t bytes,
+                                   uint32_t kind, uint32_t* symmetric);
+/* Compares what the scopes of all ranks did since commit: COHORT_ERROR_MISMATCH with the first step
+ * in which they differ. Collective over all ranks. */
+COHORT_API int cohort_verify(cohort_session session);
 
 /* One call. Elements are counted in `dtype`; `input` and `output` may be any memory, and the same
  * for a call in place. What an operation does not use stays 0. */

@@ -45,6 +45,7 @@ std::string name_of(HandleKind kind) {
     case HandleKind::world: return "world";
     case HandleKind::session: return "session";
     case HandleKind::ledger: return "ledger";
+    case HandleKind::scope: return "scope";
   }
   return "handle";
 }

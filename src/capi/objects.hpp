@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -50,6 +51,13 @@ struct LedgerObject final : Object {
   std::vector<std::vector<std::uint32_t>> ranks;  // of each row
 };
 
+struct ScopeObject final : Object {
+  static constexpr HandleKind kKind = HandleKind::scope;
+  explicit ScopeObject(Scope opened) : scope(std::move(opened)) {}
+  Scope scope;
+  std::vector<Buffer> live;  // what C names by its data
+};
+
 template <typename T, typename Handle>
 T& get(Handle handle) {
   return static_cast<T&>(object_of(T::kKind, reinterpret_cast<std::uintptr_t>(handle)));
@@ -72,6 +80,19 @@ int free_handle(Handle handle) noexcept {
 
 /// Tells a footprint to C.
 void give_footprint(const Footprint& footprint, cohort_footprint* target);
+
+/// 0 or 1. Throws: Error{usage} naming the argument.
+inline bool flag_of(std::uint32_t value, const char* name) {
+  if (value <= 1) return value == 1;
+  throw Error(ErrorCode::usage,
+              std::string(name) + " is " + std::to_string(value) + ", not 0 or 1");
+}
+
+/// Tells a buffer to C.
+void give_buffer(const Buffer& buffer, cohort_buffer* target);
+
+/// The kinds whose COHORT_GROUP_BIT is set. Throws: Error{usage} for bits that name none.
+std::vector<GroupKind> groups_of(std::uint32_t bits);
 
 /// The first `capacity` of `ranks`, and how many there are.
 template <typename Ranks>

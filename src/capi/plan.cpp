@@ -18,21 +18,15 @@ std::uint32_t one_if_zero(std::uint32_t value) noexcept {
   return value == 0 ? 1 : value;
 }
 
-bool flag_of(std::uint32_t value, const char* name) {
-  if (value <= 1) return value == 1;
-  throw Error(ErrorCode::usage,
-              std::string(name) + " is " + std::to_string(value) + ", not 0 or 1");
-}
+}  // namespace
 
-std::vector<GroupKind> groups_of(std::uint32_t bits) {
+std::vector<GroupKind> cohort::capi::groups_of(std::uint32_t bits) {
   std::vector<GroupKind> kinds;
   for (std::uint32_t kind = 0; kind < 32; ++kind) {
     if ((bits & (1U << kind)) != 0) kinds.push_back(group_kind_of(kind));
   }
   return kinds;
 }
-
-}  // namespace
 
 void cohort::capi::give_footprint(const Footprint& footprint, cohort_footprint* target) {
   cohort_footprint bytes{};
@@ -118,6 +112,21 @@ int cohort_plan_slot(cohort_plan plan, const char* name, const cohort_slot_spec*
     wanted.depth = one_if_zero(given.depth);
     if (given.one_plus_stage > 0) wanted.stage = given.one_plus_stage - 1;
     *slot = known.slot(name, wanted).index();
+  });
+}
+
+int cohort_plan_pool(cohort_plan plan, const char* name, const cohort_pool_spec* spec,
+                     uint32_t* pool) {
+  return guarded([&] {
+    Plan& known = get<PlanObject>(plan).plan;
+    require(name, "name");
+    const cohort_pool_spec given = read_struct(spec, "spec");
+    require(pool, "pool");
+    PoolSpec wanted;
+    for (const GroupKind kind : groups_of(given.groups)) wanted.groups.emplace_back(kind);
+    wanted.bytes = given.bytes;
+    wanted.block_bytes_max = given.block_bytes_max;
+    *pool = known.pool(name, wanted).index();
   });
 }
 

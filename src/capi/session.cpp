@@ -19,6 +19,17 @@ Session& session_of(cohort_session session) {
 
 }  // namespace
 
+void cohort::capi::give_buffer(const Buffer& buffer, cohort_buffer* target) {
+  cohort_buffer told{};
+  told.data = buffer.data();
+  told.rows_max = buffer.rows_max();
+  told.row_elements = buffer.row_elements();
+  told.dtype = number_of(buffer.dtype());
+  told.slot = buffer.is_block() ? COHORT_NO_SLOT : buffer.slot().index();
+  told.entry = buffer.entry();
+  write_struct(told, target, "buffer");
+}
+
 extern "C" {
 
 int cohort_commit(cohort_world world, cohort_plan plan, cohort_session* session) {
@@ -81,15 +92,7 @@ int cohort_take(cohort_session session, uint32_t slot, cohort_buffer* buffer) {
     Session& known = session_of(session);
     // Before anything is taken: a refused struct must not put this rank's ring out of step.
     static_cast<void>(size_given(buffer, "buffer"));
-    const Buffer taken = known.take(SlotId{slot});
-    cohort_buffer entry{};
-    entry.data = taken.data();
-    entry.rows_max = taken.rows_max();
-    entry.row_elements = taken.row_elements();
-    entry.dtype = number_of(taken.dtype());
-    entry.slot = taken.slot().index();
-    entry.entry = taken.entry();
-    write_struct(entry, buffer, "buffer");
+    give_buffer(known.take(SlotId{slot}), buffer);
   });
 }
 

@@ -30,7 +30,10 @@ struct job {
   uint32_t size;
   uint32_t rows;  /* slot of f32, for world and tp */
   uint32_t pairs; /* slot of i32, for attn_cp */
+  uint32_t pool;  /* of two blocks, for tp */
 };
+
+enum { kBlockBytes = 512 };
 
 cohort_wait_limits test_limits(void) {
   const char* const scale = getenv("COHORT_DEADLINE_SCALE");
@@ -70,6 +73,11 @@ static int declare(uint32_t size, cohort_plan* plan, struct job* job) {
                                   .row_elements = kWidth};
   EXPECT_OK(cohort_plan_slot(*plan, "pairs", &pairs, &job->pairs));
   EXPECT(job->rows == 0 && job->pairs == 1);
+  const cohort_pool_spec pool = {.size = sizeof pool,
+                                 .bytes = 2 * kBlockBytes,
+                                 .block_bytes_max = kBlockBytes,
+                                 .groups = COHORT_GROUP_BIT(COHORT_GROUP_TP)};
+  EXPECT_OK(cohort_plan_pool(*plan, "blocks", &pool, &job->pool));
   EXPECT_OK(cohort_plan_send_recv(*plan, COHORT_GROUP_ATTN_CP, 0));
   EXPECT(cohort_plan_send_recv(*plan, COHORT_GROUP_ATTN_CP, 0) == COHORT_ERROR_USAGE);
   return 0;
@@ -269,6 +277,60 @@ static int check_messages(const struct job* job) {
   return 0;
 }
 
+/* Sums a block of which every rank has written its number, and says how that went. */
+static int sum_block(const struct job* job, const cohort_buffer* block, cohort_verdict* verdict) {
+  int64_t* const values = block->data;
+  const size_t elements = block->rows_max * block->row_elements;
+  for (size_t i = 0; i < elements; ++i) values[i] = job->rank + 1;
+  const cohort_call call = {.size = sizeof call,
+                            .group = COHORT_GROUP_TP,
+                            .dtype = COHORT_DTYPE_I64,
+                            .input = values,
+                            .input_elements = elements,
+                            .output = values,
+                            .output_elements = elements,
+                            .reduce_op = COHORT_REDUCE_SUM};
+  EXPECT_OK(cohort_all_reduce(job->session, &call, verdict));
+  for (size_t i = 0; i < elements; ++i) EXPECT(values[i] == job->size * (job->size + 1) / 2);
+  return 0;
+}
+
+/* The third block is over the budget of two: right all the same, and told. */
+static int check_scopes(const struct job* job) {
+  cohort_scope scope = NULL;
+  EXPECT_OK(cohort_scope_open(job->session, COHORT_GROUP_TP, 0, &scope));
+  cohort_verdict verdict = {.size = sizeof verdict};
+  cohort_buffer blocks[3];
+  for (int i = 0; i < 3; ++i) {
+    blocks[i] = (cohort_buffer){.size = sizeof blocks[i]};
+    EXPECT_OK(cohort_scope_allocate(scope, COHORT_DTYPE_I64, 8, 8, &blocks[i]));
+    EXPECT(blocks[i].slot == COHORT_NO_SLOT && blocks[i].rows_max == 8);
+    uint32_t symmetric = 99;
+    EXPECT_OK(cohort_is_symmetric(job->session, blocks[i].data, kBlockBytes, COHORT_GROUP_TP,
+                                  &symmetric));
+    EXPECT(symmetric == (i < 2));
+    RUN(sum_block(job, &blocks[i], &verdict));
+    if (job->size > 1) {
+      EXPECT(verdict.reason == (i < 2 ? COHORT_REASON_OK : COHORT_REASON_OVER_BUDGET));
+    }
+  }
+  cohort_pool_use use = {.size = sizeof use};
+  EXPECT_OK(cohort_pool_usage(job->session, job->pool, &use));
+  EXPECT(use.live_blocks == 2 && use.over_budget_blocks == 1 && use.peak_bytes == use.bytes);
+  /* Given back, there is room again. */
+  EXPECT_OK(cohort_scope_release(scope, blocks[0].data));
+  EXPECT(cohort_scope_release(scope, blocks[0].data) == COHORT_ERROR_USAGE);
+  EXPECT_OK(cohort_scope_allocate(scope, COHORT_DTYPE_I64, 8, 8, &blocks[0]));
+  RUN(sum_block(job, &blocks[0], &verdict));
+  if (job->size > 1) EXPECT(verdict.reason == COHORT_REASON_OK);
+  EXPECT_OK(cohort_scope_free(scope));
+  EXPECT_OK(cohort_pool_usage(job->session, job->pool, &use));
+  EXPECT(use.live_blocks == 0 && use.live_bytes == 0);
+  EXPECT_OK(cohort_verify(job->session));
+  EXPECT(cohort_scope_open(job->session, COHORT_GROUP_ATTN_CP, 0, &scope) == COHORT_ERROR_USAGE);
+  return 0;
+}
+
 /* A slot of attn_cp used on tp: an error on every rank, after which the session goes on. */
 static int check_refusal(const struct job* job) {
   cohort_buffer buffer = {.size = sizeof buffer};
@@ -354,6 +416,7 @@ int run_rank(cohort_world world) {
   RUN(check_gathers(&job));
   RUN(check_exchanges(&job));
   RUN(check_messages(&job));
+  RUN(check_scopes(&job));
   RUN(check_refusal(&job));
   RUN(check_recommit(&job, plan));
   EXPECT_OK(cohort_plan_free(plan));
