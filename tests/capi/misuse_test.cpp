@@ -128,6 +128,18 @@ TEST_F(CApi, RefusesNullWhereverSomethingIsNeeded) {
   expect_usage(cohort_all_reduce(session_, nullptr, nullptr), "call is null");
   expect_usage(cohort_registrations_since_commit(session_, nullptr), "count is null");
   expect_usage(cohort_measured_bytes(session_, nullptr), "bytes is null");
+  expect_usage(cohort_scope_open(session_, COHORT_GROUP_TP, 0, nullptr), "scope is null");
+  expect_usage(cohort_scope_allocate(nullptr, COHORT_DTYPE_F32, 1, 1, nullptr),
+               "the scope is null");
+  expect_usage(cohort_scope_release(nullptr, nullptr), "the scope is null");
+  expect_usage(cohort_plan_pool(plan_, "x", nullptr, &number), "spec is null");
+  expect_usage(cohort_pool_usage(session_, 0, nullptr), "pool");
+  expect_usage(cohort_is_symmetric(session_, nullptr, 0, COHORT_GROUP_TP, nullptr),
+               "symmetric is null");
+  expect_usage(cohort_verify(nullptr), "the session is null");
+  expect_usage(cohort_session_footprint(session_, nullptr, nullptr), "footprint is null");
+  expect_usage(cohort_recommit(session_, nullptr, 0), "the plan is null");
+  EXPECT_EQ(cohort_scope_free(nullptr), COHORT_OK);
   expect_usage(cohort_ledger_read(session_, nullptr), "ledger is null");
   expect_usage(cohort_ledger_size(nullptr, &size), "the ledger is null");
   expect_usage(cohort_all_gather(nullptr, &call, nullptr), "the session is null");
@@ -137,6 +149,38 @@ TEST_F(CApi, RefusesNullWhereverSomethingIsNeeded) {
   EXPECT_EQ(cohort_plan_free(nullptr), COHORT_OK);
   EXPECT_EQ(cohort_world_free(nullptr), COHORT_OK);
   EXPECT_EQ(cohort_ledger_free(nullptr), COHORT_OK);
+}
+
+// Memory of a scope may be let go of in any order, and after the session.
+TEST(CApiScopes, OutliveTheirSessionOnlyToBeFreed) {
+  const cohort_layout layout = make_layout(1);
+  cohort_plan plan = nullptr;
+  ASSERT_EQ(cohort_plan_create(layout, nullptr, &plan), COHORT_OK);
+  auto spec = sized<cohort_pool_spec>();
+  spec.bytes = 4096;
+  spec.block_bytes_max = 1024;
+  spec.groups = COHORT_GROUP_BIT(COHORT_GROUP_TP);
+  std::uint32_t pool = 99;
+  ASSERT_EQ(cohort_plan_pool(plan, "blocks", &spec, &pool), COHORT_OK);
+  cohort_world world = nullptr;
+  ASSERT_EQ(cohort_join_environment(nullptr, &world), COHORT_OK);
+  cohort_session session = nullptr;
+  ASSERT_EQ(cohort_commit(world, plan, &session), COHORT_OK);
+  cohort_scope scope = nullptr;
+  expect_usage(cohort_scope_open(session, COHORT_GROUP_TP, 2, &scope),
+               "symmetry_off is 2, not 0 or 1");
+  ASSERT_EQ(cohort_scope_open(session, COHORT_GROUP_TP, 0, &scope), COHORT_OK);
+  auto block = sized<cohort_buffer>();
+  expect_usage(cohort_scope_allocate(scope, 0, 1, 1, &block), "0 is no dtype");
+  ASSERT_EQ(cohort_scope_allocate(scope, COHORT_DTYPE_F32, 4, 4, &block), COHORT_OK);
+  expect_usage(cohort_scope_release(scope, &block), "not that of a live block");
+  EXPECT_EQ(cohort_close(session, 0), COHORT_OK);
+  expect_usage(cohort_scope_allocate(scope, COHORT_DTYPE_F32, 4, 4, &block), "closed");
+  EXPECT_EQ(cohort_scope_free(scope), COHORT_OK);
+  expect_usage(cohort_scope_free(scope), "not a scope that is in use");
+  EXPECT_EQ(cohort_world_free(world), COHORT_OK);
+  EXPECT_EQ(cohort_plan_free(plan), COHORT_OK);
+  EXPECT_EQ(cohort_layout_free(layout), COHORT_OK);
 }
 
 TEST_F(CApi, RefusesHandlesThatAreNone) {
