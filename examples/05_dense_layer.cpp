@@ -64,7 +64,8 @@ bool run_rank(const Layout& layout, const Plan& plan, const LayerSlots& slots,
   // Attention adds (1 + 2) times the row, the MLP (1 + 2 + 3 + 4) times what it then is.
   bool right = true;
   for (std::size_t i = 0; i < residual.size(); ++i) {
-    right = right && residual[i] == 44 * static_cast<float>(mine.first + i / kHidden + 1);
+    const std::size_t row = mine.first + i / kHidden;
+    right = right && residual[i] == 44 * static_cast<float>(row + 1);
   }
   if (world.rank() == WorldRank{0}) {
     for (const LedgerRow& row : session.ledger()) {

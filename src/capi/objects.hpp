@@ -2,6 +2,7 @@
 
 // What the handles of the C interface stand for.
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -66,8 +67,9 @@ T& get(Handle handle) {
 /// Puts the object's handle where the caller wants it.
 template <typename T, typename Handle>
 void give(std::unique_ptr<T> object, Handle* handle) {
-  static_assert(sizeof(std::uintptr_t) == sizeof(std::uint64_t));
-  *handle = reinterpret_cast<Handle>(std::uintptr_t{make_handle(T::kKind, std::move(object))});
+  static_assert(sizeof(Handle) == sizeof(std::uint64_t));
+  // Never an address; see handles.hpp.
+  *handle = std::bit_cast<Handle>(make_handle(T::kKind, std::move(object)));
 }
 
 /// Frees a handle; null is none.

@@ -1,9 +1,11 @@
 // What a caller in another language gets wrong, and no compiler tells: every mistake is an error
 // with a message, none is a crash.
 
-#include <array>
-#include <cstring>
+#include <bit>
+#include <cstdint>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -190,9 +192,9 @@ TEST_F(CApi, RefusesHandlesThatAreNone) {
        {reinterpret_cast<std::uintptr_t>(&some_memory), std::uintptr_t{1}, ~std::uintptr_t{0},
         reinterpret_cast<std::uintptr_t>(plan_), reinterpret_cast<std::uintptr_t>(layout_) + 0x100,
         std::uintptr_t{0x1'0000'ff01}, std::uintptr_t{0xffff'ff01}}) {
-    expect_usage(cohort_layout_world_size(reinterpret_cast<cohort_layout>(made_up), &number),
+    expect_usage(cohort_layout_world_size(std::bit_cast<cohort_layout>(made_up), &number),
                  "not a layout that is in use");
-    expect_usage(cohort_layout_free(reinterpret_cast<cohort_layout>(made_up)),
+    expect_usage(cohort_layout_free(std::bit_cast<cohort_layout>(made_up)),
                  "not a layout that is in use");
   }
   const cohort_layout freed = make_layout(2);
