@@ -177,7 +177,7 @@ TEST(CApiScopes, OutliveTheirSessionOnlyToBeFreed) {
   ASSERT_EQ(cohort_scope_allocate(scope, COHORT_DTYPE_F32, 4, 4, &block), COHORT_OK);
   expect_usage(cohort_scope_release(scope, &block), "not that of a live block");
   EXPECT_EQ(cohort_close(session, 0), COHORT_OK);
-  expect_usage(cohort_scope_allocate(scope, COHORT_DTYPE_F32, 4, 4, &block), "closed");
+  expect_usage(cohort_scope_allocate(scope, COHORT_DTYPE_F32, 4, 4, &block), "session is gone");
   EXPECT_EQ(cohort_scope_free(scope), COHORT_OK);
   expect_usage(cohort_scope_free(scope), "not a scope that is in use");
   EXPECT_EQ(cohort_world_free(world), COHORT_OK);
