@@ -77,7 +77,7 @@ std::string hold_and_drop(World& world, const Layout& layout, const PlanOptions&
     reduce(session, taken, 1000 + turn);
     const std::int32_t content = lease.buffer().as<std::int32_t>()[0];
     held.push_back({std::move(lease), content});
-    EXPECT_FALSE(lease.held()) << "moved from";
+    EXPECT_FALSE(lease.held()) << "moved from";  // NOLINT(bugprone-use-after-move)
   }
   while (!held.empty()) drop_oldest();
   EXPECT_EQ(session.registrations_since_commit(), 0U);
