@@ -27,8 +27,8 @@ class Executor {
   virtual void settle(heap::BlockId block) = 0;
   /// Between calls, while all ranks wait for each other: throws unless they have all made the same
   /// calls and nothing is under way, which settles every pending use of an entry.
-  /// Throws: Error{mismatch} naming a member that has made another number of calls, Error{usage} for
-  /// a message that nobody has received, and the error of a message that was refused.
+  /// Throws: Error{mismatch} naming a member that has made another number of calls, Error{usage}
+  /// for a message that nobody has received, and the error of a message that was refused.
   virtual void check_idle() = 0;
   virtual void append_ledger(std::vector<LedgerRow>& rows) const = 0;
   virtual void clear_ledger() = 0;

@@ -31,7 +31,7 @@ struct HostExecutorOptions {
   std::size_t kept_bytes = 0;
   /// Memory node of each world rank, the same on all of them; empty if all are on one.
   std::vector<std::uint32_t> nodes;
-  heap::Pools* pools = nullptr;      ///< if blocks may be operands
+  heap::Pools* pools = nullptr;  ///< if blocks may be operands
 };
 
 class HostExecutor final : public collectives::Executor {
