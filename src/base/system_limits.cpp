@@ -76,14 +76,15 @@ std::size_t free_in_group(const fs::path& group) {
 /// CPUs that a quota amounts to, rounded up.
 std::size_t quota_of_group(const fs::path& group) {
   std::ifstream unified(group / "cpu.max");
-  std::size_t quota = 0;
-  std::size_t period = 0;
-  if (!(unified >> quota >> period)) {
-    quota = read_number(group / "cpu.cfs_quota_us").value_or(0);
-    period = read_number(group / "cpu.cfs_period_us").value_or(0);
+  std::ifstream first_version(group / "cpu.cfs_quota_us");
+  // Signed: where nothing is limited, the first version says -1 and the second "max".
+  std::int64_t quota = 0;
+  std::int64_t period = 0;
+  if (!(unified >> quota >> period) && first_version >> quota) {
+    std::ifstream(group / "cpu.cfs_period_us") >> period;
   }
-  if (quota == 0 || period == 0) return kUnlimited;
-  return (quota + period - 1) / period;
+  if (quota <= 0 || period <= 0) return kUnlimited;
+  return static_cast<std::size_t>((quota + period - 1) / period);
 }
 
 }  // namespace
