@@ -7,6 +7,14 @@
 
 namespace cohort::collectives {
 
+/// Whether each rank of an all_reduce reads whole operands, (P - 1) N bytes after one wait, rather
+/// than one part of each and then the others' results, 2 (P - 1) N / P bytes and two waits. Pure,
+/// of what all members agree on. For two ranks the bytes are the same.
+constexpr bool reduces_whole(std::size_t ranks, std::size_t bytes) noexcept {
+  constexpr std::size_t kBytesMax = 32 * 1024;  // beyond it a wait costs less than the bytes
+  return ranks <= 2 || (ranks - 1) * bytes <= 3 * kBytesMax;
+}
+
 /// Elements [begin, begin + count).
 struct Part {
   std::size_t begin = 0;

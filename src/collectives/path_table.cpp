@@ -6,11 +6,12 @@
 namespace cohort::collectives {
 
 std::size_t inline_bytes_max(Op op) noexcept {
-  // An inline operand is written once more by its owner, but saves the second wait of all_reduce.
+  // An inline operand is written once more by its owner, into lines that its peers' caches hold. It
+  // saves the second wait of an all_reduce in place.
   switch (op) {
-    case Op::all_reduce: return 8 * 1024;
+    case Op::all_reduce: return 4 * 1024;
     case Op::barrier: return 0;
-    default: return 4 * 1024;
+    default: return 1024;
   }
 }
 

@@ -39,5 +39,20 @@ TEST(Partition, NoTwoPartsShareACacheLineAndNoneIsALineLargerThanAnother) {
   }
 }
 
+TEST(Partition, TwoRanksAlwaysReadWholeOperandsAndMoreOnlySmallOnes) {
+  for (std::size_t bytes = 0; bytes < (1U << 22); bytes += 4099)
+    EXPECT_TRUE(reduces_whole(2, bytes));
+  for (std::size_t ranks = 3; ranks <= 16; ++ranks) {
+    EXPECT_TRUE(reduces_whole(ranks, 4096));
+    EXPECT_FALSE(reduces_whole(ranks, 1U << 20));
+    for (std::size_t bytes = 0; bytes < (1U << 20); bytes += 4096) {
+      // More of either never makes whole operands the choice again.
+      if (reduces_whole(ranks, bytes)) continue;
+      EXPECT_FALSE(reduces_whole(ranks, bytes + 4096));
+      EXPECT_FALSE(reduces_whole(ranks + 1, bytes));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace cohort::collectives

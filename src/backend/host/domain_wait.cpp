@@ -9,6 +9,7 @@
 
 #include "backend/host/domain_state.hpp"
 #include "backend/host/futex.hpp"
+#include "base/checks.hpp"
 #include "base/system_limits.hpp"
 #include "base/test_point.hpp"
 
@@ -100,6 +101,7 @@ bool Domain::sleep_once(WorldRank peer, TimePoint until, FunctionRef<bool()> rea
 
 void Domain::wait_slowly(WorldRank peer, std::chrono::milliseconds limit, FunctionRef<bool()> ready,
                          FunctionRef<WaitSubject()> subject) {
+  while (!kChecked && !ready()) ::sched_yield();
   for (std::uint32_t round = 0; round < yield_count_; ++round) {
     if (ready()) return;
     if (time_is_simulated()) break;

@@ -13,8 +13,13 @@ namespace cohort::host {
 /// Operands travelled with the headers: one wait for any operation.
 void run_inline(Exchange& exchange, std::span<const std::byte*> operands);
 
+/// Every rank reduces everything straight from the operands, in group-rank order; all headers have
+/// arrived. Requires: nobody's output is an operand.
+void reduce_whole(Exchange& exchange, std::span<const std::byte*> operands);
+
 /// Reduce-scatter, then all-gather, both by reading: every rank reduces one part in group-rank
-/// order, then reads the parts of the others (Rabenseifner 2004, here over shared memory).
+/// order, then reads the parts of the others (Rabenseifner 2004, here over shared memory). All
+/// headers have arrived.
 /// `result` is where this rank's arena holds the parts that peers read.
 void pull_all_reduce(Exchange& exchange, std::byte* result, std::span<const std::byte*> operands);
 

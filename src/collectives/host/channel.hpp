@@ -60,6 +60,7 @@ struct PullOffsets {
   std::uint64_t operand = 0;
   std::uint64_t result = 0;        ///< of all_reduce: base of the parts that owners reduce
   std::uint64_t result_place = 0;  ///< Place of the result
+  std::uint64_t in_place = 0;      ///< of all_reduce: 1 if the operand is where the output goes
 };
 
 /// True once a word that counts calls has reached `sequence`, across wrap-around.

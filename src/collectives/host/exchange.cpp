@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/checks.hpp"
 #include "base/test_point.hpp"
 
 namespace cohort::host {
@@ -23,7 +24,7 @@ Exchange::Exchange(Channel& channel, const collectives::Call& call, Path path)
       call_(&call),
       path_(path),
       sequence_(channel.next_sequence()),
-      hash_(collectives::call_hash(channel.identity(), call, path)) {}
+      hash_(kChecked ? collectives::call_hash(channel.identity(), call, path) : 0) {}
 
 void Exchange::publish(Place place) {
   place_ = place;
@@ -39,21 +40,26 @@ void Exchange::publish(Place place) {
   channel_->domain().wake();
 }
 
+void Exchange::note_call(Place place) {
+  if constexpr (kChecked) {
+    channel_->own().notes[sequence_ % heap::kPlaceCount].call =
+        collectives::record_of(*call_, path_, sequence_, place);
+  }
+}
+
 void Exchange::publish_inline(Place place, const void* data, std::size_t bytes) {
-  channel_->own().notes[sequence_ % heap::kPlaceCount].call =
-      collectives::record_of(*call_, path_, sequence_, place);
+  note_call(place);
   if (bytes != 0) std::memcpy(channel_->place_of(self(), sequence_).payload, data, bytes);
   publish(place);
 }
 
 void Exchange::publish_pull(Place place, const PullOffsets& offsets) {
-  channel_->own().notes[sequence_ % heap::kPlaceCount].call =
-      collectives::record_of(*call_, path_, sequence_, place);
+  note_call(place);
   std::memcpy(channel_->place_of(self(), sequence_).payload, &offsets, sizeof(offsets));
   result_place_ = Place::from_word(offsets.result_place);
-  if (place.kind() == Place::Kind::staged || result_place_.kind() == Place::Kind::staged) {
-    keep_lowest(first_staged_, self());
-  }
+  in_place_ = offsets.in_place != 0;
+  if (place.kind() == Place::Kind::staged) keep_lowest(first_staged_, self());
+  if (result_place_.kind() == Place::Kind::staged) keep_lowest(staged_result(), self());
   publish(place);
 }
 
@@ -71,15 +77,29 @@ void Exchange::publish_refusal(ErrorCode code, const std::string& why) {
 template <typename Ready>
 void Exchange::await(std::uint32_t member, const Ready& ready) {
   if (ready()) return;
-  const std::uint64_t begin = collectives::ticks();
+  if (kChecked && wait_began_ == 0) wait_began_ = collectives::ticks();
   Domain& domain = channel_->domain();
   domain.wait_for(channel_->ranks()[member], domain.limits().steady, ready, [this] {
     return WaitSubject{to_string(call_->op), describe()};
   });
-  wait_ticks_ += collectives::ticks() - begin;
+}
+
+/// Books the waits since the last call of this as one: a look at the clock for each would cost more
+/// than most of them take.
+void Exchange::end_wait() noexcept {
+  if (wait_began_ == 0) return;
+  last_ticks_ = collectives::ticks();
+  wait_ticks_ += last_ticks_ - wait_began_;
+  wait_began_ = 0;
 }
 
 bool Exchange::arrive(std::uint32_t member) {
+  const bool here = read_header(member);
+  end_wait();
+  return here;
+}
+
+bool Exchange::read_header(std::uint32_t member) {
   if (member == self()) return place_.kind() != Place::Kind::refused;
   const bool reads = call_->op != Op::broadcast || call_->root.index() != self();
   if (!reads && test_leaves_out("the root's look at headers")) return true;
@@ -92,11 +112,16 @@ bool Exchange::arrive(std::uint32_t member) {
 }
 
 bool Exchange::arrive_all() {
-  for (const std::uint32_t member : channel_->pull_order()) arrive(member);
+  for (const std::uint32_t member : channel_->pull_order()) read_header(member);
+  end_wait();
   return !first_refused_.has_value();
 }
 
 void Exchange::compare(std::uint32_t member, const HeaderPlace& theirs) {
+  if constexpr (!kChecked) {
+    in_place_ = in_place_ || (path_ != Path::host_inline && offsets_of(member).in_place != 0);
+    return;
+  }
   const Place place = Place::from_word(theirs.place);
   if (place.kind() == Place::Kind::refused) {
     keep_lowest(first_refused_, member);
@@ -108,13 +133,14 @@ void Exchange::compare(std::uint32_t member, const HeaderPlace& theirs) {
     fail_mismatch(member, "the operands lie in different entries or blocks");
   }
   if (path_ == Path::host_inline) return;
-  const Place result_place = Place::from_word(offsets_of(member).result_place);
+  const PullOffsets offsets = offsets_of(member);
+  const Place result_place = Place::from_word(offsets.result_place);
   if (collectives::places_differ(result_place_, result_place)) {
     fail_mismatch(member, "the results lie in different entries or blocks");
   }
-  if (place.kind() == Place::Kind::staged || result_place.kind() == Place::Kind::staged) {
-    keep_lowest(first_staged_, member);
-  }
+  in_place_ = in_place_ || offsets.in_place != 0;
+  if (place.kind() == Place::Kind::staged) keep_lowest(first_staged_, member);
+  if (result_place.kind() == Place::Kind::staged) keep_lowest(staged_result(), member);
 }
 
 void Exchange::fail_mismatch(std::uint32_t member, const std::string& difference) {
@@ -165,6 +191,7 @@ void Exchange::publish_result() {
 void Exchange::await_result(std::uint32_t member) {
   const std::atomic<std::uint64_t>& word = channel_->words_of(member).result_ready;
   await(member, [&] { return reached(word.load(std::memory_order_seq_cst), sequence_); });
+  end_wait();
 }
 
 void Exchange::publish_piece(std::uint64_t piece) {
@@ -177,12 +204,17 @@ void Exchange::await_piece(std::uint32_t member, std::uint64_t piece) {
   const std::atomic<std::uint64_t>& word = channel_->words_of(member).pieces;
   const std::uint64_t wanted = (sequence_ << SyncWords::kPieceBits) + piece;
   await(member, [&] { return reached(word.load(std::memory_order_seq_cst), wanted); });
+  end_wait();
 }
 
 void Exchange::publish_done() {
   test_point("call.done");
   channel_->own().done.store(sequence_, std::memory_order_seq_cst);
   channel_->domain().wake();
+}
+
+void Exchange::use_results() noexcept {
+  if (first_staged_result_) keep_lowest(first_staged_, *first_staged_result_);
 }
 
 void Exchange::rethrow_refusal() const {

@@ -45,6 +45,10 @@ class Exchange {
   /// `bytes` at a member's result plus `begin`; valid after `await_result`.
   const std::byte* result(std::uint32_t member, std::size_t begin, std::size_t bytes);
 
+  /// Whether any member's operand is also its output; valid after `arrive_all`.
+  bool in_place() const noexcept { return in_place_; }
+  /// Says that peers read results: a staged one then counts as a staged operand.
+  void use_results() noexcept;
   /// Tells peers that this rank's part of the result is readable.
   void publish_result();
   void await_result(std::uint32_t member);
@@ -61,10 +65,19 @@ class Exchange {
   std::optional<std::uint32_t> first_staged() const noexcept { return first_staged_; }
 
   std::uint64_t wait_ticks() const noexcept { return wait_ticks_; }
+  /// When the last wait ended; 0 if nothing was waited for.
+  std::uint64_t last_ticks() const noexcept { return last_ticks_; }
   /// "all_reduce(sum, f32, 4096 bytes, host_direct) on attn_cp [0, 2], call 17".
   std::string describe() const;
 
  private:
+  void note_call(collectives::Place place);
+  bool read_header(std::uint32_t member);
+  /// Whether anybody reads results is known of an all_reduce only once all headers have arrived.
+  std::optional<std::uint32_t>& staged_result() noexcept {
+    return call_->op == Op::all_reduce ? first_staged_result_ : first_staged_;
+  }
+  void end_wait() noexcept;
   void publish(collectives::Place place);
   template <typename Ready>
   void await(std::uint32_t member, const Ready& ready);
@@ -80,10 +93,14 @@ class Exchange {
   std::uint64_t sequence_;
   std::uint64_t hash_;
   std::uint64_t wait_ticks_ = 0;
+  std::uint64_t last_ticks_ = 0;
+  std::uint64_t wait_began_ = 0;  // 0 while no wait is to be booked
   collectives::Place place_;
   collectives::Place result_place_;
   std::optional<std::uint32_t> first_refused_;
   std::optional<std::uint32_t> first_staged_;
+  std::optional<std::uint32_t> first_staged_result_;
+  bool in_place_ = false;
 };
 
 }  // namespace cohort::host

@@ -76,14 +76,15 @@ class HostExecutor final : public collectives::Executor {
   void note_use(const heap::HeapOperand& operand, std::size_t reader, std::uint64_t sequence);
   void publish(Exchange& exchange, const Operands& operands, Path path, Verdict& verdict);
   void publish_pull(Exchange& exchange, const Operands& operands, Verdict& verdict);
-  void dispatch(Exchange& exchange, Path path);
+  void dispatch(Exchange& exchange, const Operands& found, Path path, Verdict& verdict);
+  void run_all_reduce(Exchange& exchange, const Operands& operands, Verdict& verdict);
   void throw_if_strict_miss(const Exchange& exchange) const;
   [[noreturn]] static void throw_strict_miss(WorldRank rank, const std::string& what, Op op);
   PathChoice choice_of(const Channel& channel, const collectives::Call& call) const noexcept;
   void throw_if_strict_forbids(const Channel& channel, const collectives::Call& call,
                                PathChoice choice) const;
   void book(Channel& channel, const collectives::Call& call, const Verdict& verdict,
-            std::uint64_t begin_ticks, std::uint64_t wait_ticks);
+            std::uint64_t total_ticks, std::uint64_t wait_ticks);
 
   // --- send and recv, in run_message.cpp -----------------------------------------------------
 

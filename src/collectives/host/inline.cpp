@@ -1,4 +1,5 @@
 #include <cstring>
+#include <optional>
 
 #include "base/test_point.hpp"
 #include "collectives/call_check.hpp"
@@ -16,7 +17,8 @@ void reduce_part(Exchange& exchange, std::span<const std::byte*> operands, std::
   for (std::uint32_t member = 0; member < exchange.size(); ++member) {
     operands[member] = exchange.inline_operand(member) + begin * exchange.element_bytes();
   }
-  reduce(operands, static_cast<std::byte*>(call.output.data), elements, call.dtype, call.reduce_op);
+  reduce_in_mode(operands, static_cast<std::byte*>(call.output.data), elements, call.dtype,
+                 call.reduce_op);
 }
 
 void gather_parts(Exchange& exchange) {
@@ -45,6 +47,8 @@ void exchange_parts(Exchange& exchange) {
 }  // namespace
 
 void run_inline(Exchange& exchange, std::span<const std::byte*> operands) {
+  std::optional<FloatMode> mode;  // before the wait, which hides what it costs
+  if (collectives::is_reduction(exchange.call().op)) mode.emplace();
   if (!exchange.arrive_all()) return;
   test_point("call.read");
   const Call& call = exchange.call();

@@ -10,6 +10,17 @@ using collectives::Call;
 using collectives::Part;
 using collectives::part_of;
 
+void reduce_whole(Exchange& exchange, std::span<const std::byte*> operands) {
+  const Call& call = exchange.call();
+  if (call.input.elements == 0) return;
+  const std::size_t bytes = call.input.elements * exchange.element_bytes();
+  for (std::uint32_t member = 0; member < exchange.size(); ++member) {
+    operands[member] = exchange.operand(member, 0, bytes);
+  }
+  reduce(operands, static_cast<std::byte*>(call.output.data), call.output.elements, call.dtype,
+         call.reduce_op);
+}
+
 // In place is safe: part i of every operand is read by rank i alone, and rank i says that its part
 // of the result is readable only after it has read them all.
 void pull_all_reduce(Exchange& exchange, std::byte* result, std::span<const std::byte*> operands) {
@@ -17,8 +28,6 @@ void pull_all_reduce(Exchange& exchange, std::byte* result, std::span<const std:
   const std::size_t element = exchange.element_bytes();
   const std::uint32_t size = exchange.size();
   const Part own = part_of(call.input.elements, size, exchange.self(), element);
-  if (!exchange.arrive_all()) return;
-
   for (std::uint32_t member = 0; member < size; ++member) {
     operands[member] = exchange.operand(member, own.begin * element, own.count * element);
   }

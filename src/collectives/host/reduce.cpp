@@ -156,40 +156,37 @@ namespace {
 HWY_EXPORT(reduce_any);
 HWY_EXPORT(target_name);
 
-// Round to nearest and keep denormals for as long as this lives: a caller (or a library that it
-// loaded) may have switched denormals off, and ranks that differ in it would differ in results.
-class FloatMode {
- public:
 #if HWY_ARCH_X86
-  FloatMode() noexcept : saved_(_mm_getcsr()) {
-    if (is_changed()) _mm_setcsr(kDefault);
-  }
-  ~FloatMode() {
-    if (is_changed()) _mm_setcsr(saved_);
-  }
+constexpr unsigned kDefaultMode = 0x1f80;
+constexpr unsigned kStickyFlags = 0x3f;
 
- private:
-  static constexpr unsigned kDefault = 0x1f80;
-  static constexpr unsigned kStickyFlags = 0x3f;
-  bool is_changed() const noexcept {
-    return (saved_ & ~kStickyFlags) != kDefault;
-  }
-  unsigned saved_;
-
- public:
-#else
-  FloatMode() noexcept = default;
-  ~FloatMode() = default;
+bool is_changed(unsigned mode) noexcept {
+  return (mode & ~kStickyFlags) != kDefaultMode;
+}
 #endif
-  FloatMode(const FloatMode&) = delete;
-  FloatMode& operator=(const FloatMode&) = delete;
-};
 
 }  // namespace
+
+#if HWY_ARCH_X86
+FloatMode::FloatMode() noexcept : saved_(_mm_getcsr()) {
+  if (is_changed(saved_)) _mm_setcsr(kDefaultMode);
+}
+FloatMode::~FloatMode() {
+  if (is_changed(saved_)) _mm_setcsr(saved_);
+}
+#else
+FloatMode::FloatMode() noexcept = default;
+FloatMode::~FloatMode() = default;
+#endif
 
 void reduce(std::span<const std::byte* const> inputs, std::byte* out, std::size_t elements,
             DType dtype, ReduceOp op) noexcept {
   const FloatMode mode;
+  reduce_in_mode(inputs, out, elements, dtype, op);
+}
+
+void reduce_in_mode(std::span<const std::byte* const> inputs, std::byte* out, std::size_t elements,
+                    DType dtype, ReduceOp op) noexcept {
   HWY_DYNAMIC_DISPATCH(reduce_any)
   (inputs.data(), inputs.size(), out, elements * bytes_of(dtype), dtype, op);
 }
