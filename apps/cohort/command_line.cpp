@@ -13,6 +13,7 @@
 #include <cohort/error.hpp>
 #include <cohort/version.hpp>
 
+#include "bench.hpp"
 #include "error_output.hpp"
 #include "exit_status.hpp"
 #include "generate.hpp"
@@ -42,6 +43,7 @@ void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream
   add_groups_command(app, output);
   add_plan_command(app, output);
   add_run_command(app, output, errors);
+  add_bench_command(app, output, errors);
 }
 
 bool wants_json(int argument_count, const char* const* arguments) {

@@ -1,0 +1,68 @@
+#include "bench.hpp"
+
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include <cohort/error.hpp>
+
+#include "bench_options.hpp"
+#include "bench_output.hpp"
+#include "bench_run.hpp"
+#include "bench_subject.hpp"
+
+namespace cohort {
+
+namespace {
+
+constexpr const char* kFooter =
+    R"(Every result is checked against a reference before anything is timed. Then implementations
+take turns, round after round, in one run. A time is that of the slowest rank. `bytes` are those of
+the larger operand: of all_gather the output, of reduce_scatter the input. `agreement` is the
+reduction of a 256-byte record; `host` times a call's own work: `explain`, and a whole call on a
+group of one rank. Peers are measured with the best of a few settings at each size.
+
+Examples:
+  cohort bench --quick --peers none
+  cohort bench --ranks 2,4,8 --ops all_reduce --json --plot all_reduce.svg)";
+
+void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostream& errors) {
+  const bench::BenchOptions options = bench::read_bench_flags(flags);
+  std::ofstream plot;
+  if (!flags.plot.empty()) {
+    plot.open(flags.plot);
+    if (!plot) {
+      throw Error(ErrorCode::usage, "--plot cannot write " + flags.plot, std::nullopt, "arguments");
+    }
+  }
+  const bench::Measurement measurement = bench::measure(options, errors);
+  if (flags.json) {
+    bench::print_document(measurement, output);
+  } else {
+    bench::print_tables(measurement, output);
+  }
+  if (plot.is_open() && !(plot << bench::draw_plot(measurement)).flush()) {
+    throw Error(ErrorCode::system, "cannot write " + flags.plot, std::nullopt, "output");
+  }
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app, std::ostream& output, std::ostream& errors) {
+  const auto flags = std::make_shared<bench::BenchFlags>();
+  CLI::App* command =
+      app.add_subcommand("bench", "Time collectives side by side with other libraries");
+  bench::add_bench_flags(*command, *flags);
+  command->footer(kFooter);
+  command->callback([flags, &output, &errors] {
+    if (std::getenv("COHORT_BENCH_SOCKET") != nullptr) {
+      bench::run_bench_rank(bench::worker_settings());
+    } else {
+      run_bench(*flags, output, errors);
+    }
+  });
+}
+
+}  // namespace cohort

@@ -1,0 +1,178 @@
+#include "bench_options.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+
+#include <cohort/error.hpp>
+
+#include "bench_job.hpp"
+#include "bench_shared.hpp"
+
+namespace cohort::bench {
+namespace {
+
+constexpr std::size_t kBytesMax = std::size_t{256} << 20;
+const std::vector<std::string> kOps{
+    "all_reduce", "all_gather", "reduce_scatter", "broadcast", "barrier", "agreement", "host"};
+const std::vector<std::string> kPeers{"openmpi", "mpich", "gloo", "shm"};
+
+[[noreturn]] void refuse(const std::string& flag, const std::string& why) {
+  throw Error(ErrorCode::usage, "--" + flag + " " + why, std::nullopt, "arguments");
+}
+
+std::vector<std::string> split(const std::string& text, const std::string& flag) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) {
+    if (part.empty()) refuse(flag, "'" + text + "' has an empty part");
+    if (std::find(parts.begin(), parts.end(), part) == parts.end()) parts.push_back(part);
+  }
+  if (text.ends_with(',')) refuse(flag, "'" + text + "' ends with a comma");
+  if (parts.empty()) refuse(flag, "names nothing");
+  return parts;
+}
+
+std::vector<std::string> names_of(const std::string& text, const std::string& flag,
+                                  const std::vector<std::string>& known) {
+  std::vector<std::string> names = split(text, flag);
+  for (const std::string& name : names) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    std::string all;
+    for (const std::string& each : known) all += (all.empty() ? "" : ", ") + each;
+    refuse(flag, "does not know '" + name + "'; it takes " + all);
+  }
+  return names;
+}
+
+bool contains(const std::vector<std::string>& names, const char* name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::size_t parse_bytes(const std::string& text, const std::string& flag) {
+  std::size_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string unit(end, text.data() + text.size());
+  const unsigned shift = unit.starts_with("Ki") ? 10 : unit.starts_with("Mi") ? 20 : 0;
+  const bool known = unit.empty() || unit == "Ki" || unit == "KiB" || unit == "Mi" || unit == "MiB";
+  if (error != std::errc{} || !known || value == 0 || value > (kBytesMax >> shift)) {
+    refuse(flag, "'" + text + "' is no size from 1 to 256Mi, such as 8, 64Ki or 4Mi");
+  }
+  return value << shift;
+}
+
+std::vector<std::uint32_t> parse_ranks(const std::string& text) {
+  std::vector<std::uint32_t> ranks;
+  for (const std::string& part : split(text, "ranks")) {
+    std::uint32_t value = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
+    if (error != std::errc{} || end != part.data() + part.size() || value < 2 ||
+        value > kRanksMax) {
+      refuse("ranks",
+             "'" + part + "' is no number of ranks from 2 to " + std::to_string(kRanksMax));
+    }
+    ranks.push_back(value);
+  }
+  return ranks;
+}
+
+}  // namespace
+
+std::vector<std::size_t> parse_byte_list(const std::string& text, const std::string& flag) {
+  std::vector<std::size_t> sizes;
+  for (const std::string& part : split(text, flag)) {
+    const std::size_t dots = part.find("..");
+    const std::size_t first = parse_bytes(part.substr(0, dots), flag);
+    if (dots == std::string::npos) {
+      sizes.push_back(first);
+      continue;
+    }
+    const std::size_t last = parse_bytes(part.substr(dots + 2), flag);
+    if (last < first) refuse(flag, "'" + part + "' ends below where it begins");
+    for (std::size_t size = first; size <= last; size *= 2) sizes.push_back(size);
+  }
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  return sizes;
+}
+
+void add_bench_flags(CLI::App& command, BenchFlags& flags) {
+  command.add_option("--ops", flags.ops, "Which collectives, and `host`: the work of a call alone")
+      ->capture_default_str()
+      ->type_name("LIST");
+  command.add_option("--ranks", flags.ranks, "How many ranks, one run after the other")
+      ->capture_default_str()
+      ->type_name("LIST");
+  command.add_option("--bytes", flags.bytes, "Sizes of the larger operand; 8..8Mi is by doubling")
+      ->capture_default_str()
+      ->type_name("LIST");
+  command.add_option("--dtype", flags.dtype, "f32, i32 or i64")->capture_default_str();
+  command.add_option("--peers", flags.peers, "auto, none, or a list of openmpi, mpich, gloo, shm")
+      ->capture_default_str()
+      ->type_name("LIST");
+  command
+      .add_option("--peer-folder", flags.peer_folder,
+                  "Where the peers' programs lie [bench_peers beside this command]")
+      ->type_name("FOLDER");
+  command
+      .add_option("--against", flags.against,
+                  "Another build of this command, to be measured beside it")
+      ->type_name("PROGRAM");
+  command.add_option("--operands", flags.operands, "heap, ordinary")
+      ->capture_default_str()
+      ->type_name("LIST");
+  command.add_option("--buffers", flags.buffers, "warm, rotating")
+      ->capture_default_str()
+      ->type_name("LIST");
+  command.add_option("--rounds", flags.rounds, "How often every implementation has its turn")
+      ->capture_default_str();
+  command.add_option("--seconds", flags.seconds, "How long to time one implementation at one size")
+      ->capture_default_str();
+  command.add_flag("--quick", flags.quick,
+                   "Few sizes, warm buffers, few calls: a look, not a measurement");
+  command.add_flag("--json", flags.json, "Print one JSON document instead of a table");
+  command.add_option("--plot", flags.plot, "Also draw the times over the sizes, as SVG")
+      ->type_name("FILE.svg");
+}
+
+BenchOptions read_bench_flags(const BenchFlags& flags) {
+  BenchOptions options;
+  options.ops = names_of(flags.ops, "ops", kOps);
+  options.ranks = parse_ranks(flags.ranks);
+  options.dtype = flags.dtype;
+  if (element_bytes(options.dtype) == 0) {
+    refuse("dtype", "does not know '" + options.dtype + "'; it takes f32, i32 or i64");
+  }
+  const bool sizes_given = flags.bytes != BenchFlags{}.bytes;
+  options.bytes =
+      parse_byte_list(flags.quick && !sizes_given ? "8,4Ki,256Ki" : flags.bytes, "bytes");
+  if (flags.peers == "auto") {
+    options.peers = {"auto"};
+  } else if (flags.peers != "none") {
+    options.peers = names_of(flags.peers, "peers", kPeers);
+  }
+  options.peer_folder = flags.peer_folder;
+  options.against = flags.against;
+  if (!options.against.empty() && ::access(options.against.c_str(), X_OK) != 0) {
+    refuse("against", "'" + options.against + "' is no program");
+  }
+  const auto operands = names_of(flags.operands, "operands", {"heap", "ordinary"});
+  const auto buffers = names_of(flags.buffers, "buffers", {"warm", "rotating"});
+  options.heap = contains(operands, "heap");
+  options.ordinary = contains(operands, "ordinary");
+  options.warm = contains(buffers, "warm");
+  options.rotating = contains(buffers, "rotating") && !(flags.quick && options.warm);
+  if (flags.rounds < 1 || flags.rounds > 1000) refuse("rounds", "is not from 1 to 1000");
+  if (!(flags.seconds > 0 && flags.seconds <= 60)) {
+    refuse("seconds", "is not above 0 and at most 60");
+  }
+  options.rounds = flags.quick ? std::min(flags.rounds, 2U) : flags.rounds;
+  options.seconds = flags.quick ? std::min(flags.seconds, 0.01) : flags.seconds;
+  return options;
+}
+
+}  // namespace cohort::bench

@@ -1,0 +1,254 @@
+#include "bench_rank_set.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstddef>
+#include <cstring>
+
+#include <cohort/error.hpp>
+
+#include "base/clock.hpp"
+#include "rendezvous/launcher.hpp"
+
+namespace cohort::bench {
+namespace {
+
+constexpr double kStartSeconds = 30;
+constexpr double kAnswerSeconds = 120;
+constexpr double kQuitSeconds = 3;
+constexpr int kPollSliceMs = 100;
+
+Error system_error(const std::string& what) {
+  return Error(ErrorCode::system, "cannot " + what + ": " + std::strerror(errno), std::nullopt,
+               "bench");
+}
+
+UniqueFd listen_at(const std::string& name) {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, name.data(), name.size());  // a leading 0: no file
+  const auto bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (!fd || ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), bytes) != 0 ||
+      ::listen(fd.get(), SOMAXCONN) != 0) {
+    throw system_error("listen for ranks");
+  }
+  return fd;
+}
+
+bool is_of_this_user(const UniqueFd& connection) {
+  ucred peer{};
+  socklen_t bytes = sizeof(peer);
+  return ::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
+         peer.uid == ::getuid();
+}
+
+std::string next_socket_name() {
+  static int count = 0;
+  return "cohort-bench-" + std::to_string(::getpid()) + "-" + std::to_string(++count);
+}
+
+UniqueFd memory_file(const char* name) {
+  // Ranks open it by its path in this process, which needs no descriptor of their own.
+  UniqueFd fd(::memfd_create(name, MFD_CLOEXEC));
+  if (!fd) throw system_error("create a memory file");
+  return fd;
+}
+
+std::string path_of(const UniqueFd& fd) {
+  return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd.get());
+}
+
+}  // namespace
+
+std::string label_of(const Implementation& implementation) {
+  if (implementation.setting.empty()) return implementation.name;
+  return implementation.name + "/" + implementation.setting;
+}
+
+RankSet::RankSet(const Implementation& implementation, std::uint32_t rank_count,
+                 std::size_t bytes_max)
+    : implementation_(implementation),
+      ranks_(rank_count),
+      memory_(memory_file("cohort-bench")),
+      output_(memory_file("cohort-bench-output")) {
+  const std::string socket_name = next_socket_name();
+  const UniqueFd listener = listen_at(socket_name);
+  start(socket_name, bytes_max);
+  try {
+    accept_ranks(listener);
+  } catch (const Error&) {
+    ranks_.clear();  // ends those that did connect
+    end_launcher();
+    throw;
+  }
+}
+
+void RankSet::start(const std::string& socket_name, std::size_t bytes_max) {
+  LaunchOptions options;
+  options.rank_count = implementation_.starts_its_ranks ? 1 : rank_count();
+  options.program = implementation_.program.empty() ? "/proc/self/exe" : implementation_.program;
+  options.arguments = implementation_.arguments;
+  options.environment = implementation_.environment;
+  options.environment.insert(options.environment.end(),
+                             {{"COHORT_BENCH_SOCKET", socket_name},
+                              {"COHORT_BENCH_MEMORY", path_of(memory_)},
+                              {"COHORT_BENCH_NAME", implementation_.name},
+                              {"COHORT_BENCH_BYTES_MAX", std::to_string(bytes_max)}});
+  options.grace = std::chrono::milliseconds(500);
+  const pid_t parent = ::getpid();
+  launcher_ = ::fork();
+  if (launcher_ < 0) throw system_error("start ranks");
+  if (launcher_ > 0) return;
+  // The launcher stays with its ranks, so every implementation gets a process for that.
+  int exit_code = 1;
+  try {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::_exit(1);
+    ::dup2(output_.get(), STDOUT_FILENO);
+    ::dup2(output_.get(), STDERR_FILENO);
+    ::close_range(STDERR_FILENO + 1, ~0U, 0);  // the other implementations' connections
+    const LaunchResult result = launch(options);
+    if (result.fault) {
+      const std::string text = std::string(result.fault->what()) + "\n";
+      static_cast<void>(::write(STDERR_FILENO, text.data(), text.size()));
+    }
+    exit_code = result.exit_code;
+  } catch (const std::exception& error) {
+    const std::string text = std::string(error.what()) + "\n";
+    static_cast<void>(::write(STDERR_FILENO, text.data(), text.size()));
+  }
+  ::_exit(exit_code);
+}
+
+void RankSet::accept_ranks(const UniqueFd& listener) {
+  const Stopwatch watch;
+  for (std::uint32_t connected = 0; connected < rank_count();) {
+    pollfd polled{listener.get(), POLLIN, 0};
+    if (::poll(&polled, 1, kPollSliceMs) <= 0) {
+      if (ended()) fail("its ranks ended at once");
+      if (watch.seconds() > kStartSeconds * deadline_scale_from_environment()) {
+        fail("its ranks did not start in time");
+      }
+      continue;
+    }
+    UniqueFd connection(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!connection || !is_of_this_user(connection)) continue;
+    std::string hello;
+    for (char c = 0; ::read(connection.get(), &c, 1) == 1 && c != '\n';) hello += c;
+    unsigned rank = 0;
+    unsigned count = 0;
+    if (std::sscanf(hello.c_str(), "rank %u of %u", &rank, &count) != 2 || count != rank_count() ||
+        rank >= count || ranks_[rank]) {
+      fail("a rank said '" + hello + "' where " + std::to_string(rank_count()) + " were started");
+    }
+    ranks_[rank] = std::move(connection);
+    ++connected;
+  }
+}
+
+RankSet::~RankSet() {
+  for (const UniqueFd& rank : ranks_) {
+    if (rank) static_cast<void>(::send(rank.get(), "quit\n", 5, MSG_NOSIGNAL));
+  }
+  const Stopwatch watch;
+  while (!ended()) {
+    if (watch.seconds() > kQuitSeconds) {
+      end_launcher();
+      return;
+    }
+    ::poll(nullptr, 0, 2);
+  }
+}
+
+/// Ends the ranks with their launcher. Never signals a process that has been reaped: its number may
+/// be another's, and -1 is everybody's.
+void RankSet::end_launcher() noexcept {
+  if (ended()) return;
+  ::kill(launcher_, SIGTERM);
+  ::waitpid(launcher_, nullptr, 0);
+  launcher_ = -1;
+}
+
+bool RankSet::ended() noexcept {
+  if (launcher_ > 0 && ::waitpid(launcher_, nullptr, WNOHANG) == launcher_) launcher_ = -1;
+  return launcher_ <= 0;
+}
+
+std::string RankSet::last_words() const {
+  std::string text(1 << 16, '\0');
+  const off_t end = ::lseek(output_.get(), 0, SEEK_END);
+  const off_t begin = std::max<off_t>(0, end - static_cast<off_t>(text.size()));
+  const ssize_t bytes = ::pread(output_.get(), text.data(), text.size(), begin);
+  text.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
+  // Launchers like to draw lines under what they have to say.
+  while (!text.empty() && std::strchr("\n -=*", text.back()) != nullptr) text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+void RankSet::fail(const std::string& what) {
+  const std::string words = last_words();
+  throw Error(ErrorCode::peer_failed,
+              label_of(implementation_) + " cannot be measured: " + what +
+                  (words.empty() ? "" : "; last it wrote '" + words + "'"),
+              std::nullopt, "bench");
+}
+
+void RankSet::read_bytes(std::uint32_t rank, void* data, std::size_t bytes) {
+  auto* to = static_cast<char*>(data);
+  while (bytes > 0) {
+    pollfd polled{ranks_[rank].get(), POLLIN, 0};
+    const int wait_ms = static_cast<int>(kAnswerSeconds * 1000);
+    if (::poll(&polled, 1, wait_ms) <= 0) fail("rank " + std::to_string(rank) + " does not answer");
+    const ssize_t count = ::read(polled.fd, to, bytes);
+    if (count <= 0) fail("rank " + std::to_string(rank) + " ended");
+    to += count;
+    bytes -= static_cast<std::size_t>(count);
+  }
+}
+
+std::string RankSet::read_line(std::uint32_t rank) {
+  std::string line;
+  for (char c = 0;;) {
+    read_bytes(rank, &c, 1);
+    if (c == '\n') return line;
+    line += c;
+  }
+}
+
+std::vector<std::string> RankSet::ask(const std::string& line) {
+  const std::string sent = line + "\n";
+  for (const UniqueFd& rank : ranks_) {
+    static_cast<void>(::send(rank.get(), sent.data(), sent.size(), MSG_NOSIGNAL));
+  }
+  std::vector<std::string> answers;
+  for (std::uint32_t rank = 0; rank < rank_count(); ++rank) answers.push_back(read_line(rank));
+  return answers;
+}
+
+std::vector<float> RankSet::time(const Job& job) {
+  const std::string sent = "time " + to_line(job) + "\n";
+  for (const UniqueFd& rank : ranks_) {
+    static_cast<void>(::send(rank.get(), sent.data(), sent.size(), MSG_NOSIGNAL));
+  }
+  std::vector<float> longest(job.count, 0);
+  std::vector<float> times(job.count);
+  for (std::uint32_t rank = 0; rank < rank_count(); ++rank) {
+    const std::string answer = read_line(rank);
+    if (answer != "times " + std::to_string(job.count)) fail("it answered '" + answer + "'");
+    read_bytes(rank, times.data(), times.size() * sizeof(float));
+    for (std::size_t i = 0; i < times.size(); ++i) longest[i] = std::max(longest[i], times[i]);
+  }
+  return longest;
+}
+
+}  // namespace cohort::bench

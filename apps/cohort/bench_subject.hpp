@@ -1,0 +1,14 @@
+#pragma once
+
+// cohort itself as a measured implementation, and beside it the references that need nothing of it.
+
+#include "bench_worker.hpp"
+
+namespace cohort::bench {
+
+/// Serves the command as one rank of cohort, or of the references "memcpy", "yield_barrier" and
+/// "spin_barrier". Collective over all ranks that the command started.
+/// Throws: Error, std::runtime_error.
+void run_bench_rank(const WorkerSettings& settings);
+
+}  // namespace cohort::bench
