@@ -10,6 +10,9 @@ std::size_t inline_bytes_max(Op op) noexcept {
   // saves the second wait of an all_reduce in place.
   switch (op) {
     case Op::all_reduce: return 4 * 1024;
+    // A message that travelled with its header leaves its entry free before anybody receives it.
+    case Op::send:
+    case Op::recv: return 4 * 1024;
     case Op::barrier: return 0;
     default: return 1024;
   }
