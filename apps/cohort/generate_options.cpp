@@ -9,6 +9,7 @@
 
 #include <cohort/error.hpp>
 
+#include "base/bytes.hpp"
 #include "base/clock.hpp"
 
 namespace cohort {
@@ -30,6 +31,12 @@ EngineSpec EngineFlags::spec(const ModelConfig& config) const {
       context.value_or(std::min(kContextTokensDefault, config.context_token_count));
   spec.maxima.replica_sequences = sequences;
   spec.maxima.step_tokens = step_tokens;
+  if (!pool.empty()) {
+    spec.pool_bytes = parse_bytes(pool);
+    if (!spec.pool_bytes) {
+      refuse("--pool " + pool + " is no size; give bytes, or a number with KiB, MiB or GiB");
+    }
+  }
   spec.choice = temperature == 0 ? TokenChoice::greedy : TokenChoice::sampled;
   return spec;
 }
@@ -66,6 +73,11 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
                   "on or off: off stages every message, for comparison (default on)")
       ->check(CLI::IsMember({"on", "off"}))
       ->type_name("on|off");
+  command
+      .add_option("--pool", flags.pool,
+                  "Budget of the activations that ranks exchange, e.g. 64MiB; what does not fit is "
+                  "staged (default what the plan needs)")
+      ->type_name("SIZE");
   command.add_flag("--strict", flags.strict,
                    "Any path but the promised one is an error on all ranks");
   add_layout_flags(command, flags.layout);

@@ -31,8 +31,10 @@ struct EngineFlags {
   float temperature = 0;
   std::string dtype = "f32";
   std::string symmetric = "on";
+  std::string pool;
   bool strict = false;
 
+  /// Throws: Error{usage} naming --pool if it is no size.
   EngineSpec spec(const ModelConfig& config) const;
   PlanOptions plan_options() const;
 };

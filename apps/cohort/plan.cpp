@@ -74,6 +74,18 @@ Json describe_slots(const Plan& plan) {
   return slots;
 }
 
+Json describe_pools(const Plan& plan) {
+  Json pools = Json::array();
+  for (const PlannedPool& pool : plan.pools()) {
+    Json largest = Json::object();
+    for (const PoolGroup& group : pool.spec.groups) {
+      largest[std::string(cohort::to_string(group.kind))] = group.block_bytes_max;
+    }
+    pools.push_back({{"name", pool.name}, {"bytes", pool.bytes}, {"block_bytes_max", largest}});
+  }
+  return pools;
+}
+
 Json describe_footprint(const Footprint& planned, std::uint32_t rank_count) {
   Json rows = Json::array();
   for (const FootprintRow& row : planned.rows) {
@@ -118,6 +130,7 @@ void print_plan(const PlanFlags& flags, std::ostream& output) {
                         {"attn_cp", sizes.attn_cp},
                         {"attn_tp", layout.attn_tp()}}},
                       {"slots", describe_slots(plan)},
+                      {"pools", describe_pools(plan)},
                       {"footprint", describe_footprint(planned, layout.world_size())}};
   output << document.dump() << '\n';
 }

@@ -16,6 +16,14 @@
 
 namespace cohort {
 
+/// A pool that the boundaries of the layers share, instead of slots of their own. Each boundary's
+/// rows are one block of the largest size that was planned for it, and end the block of the
+/// boundary before: so a pool that is too small shows in the first step, whatever its rows.
+struct LayerPool {
+  /// The budget; by default what the largest block takes.
+  std::optional<std::size_t> bytes = std::nullopt;
+};
+
 /// Widths and maxima of a model's layers; equal on all ranks.
 struct LayerSpec {
   DType dtype = DType::f32;
@@ -26,21 +34,26 @@ struct LayerSpec {
   std::size_t batch_rows_max = 0;      ///< of one step of all replicas
   std::size_t last_rows_max = 0;       ///< of all replicas that a next token is wanted for
   std::uint32_t depth = 2;             ///< entries of each slot
+  /// For the boundaries whose rows one group moves first.
+  std::optional<LayerPool> pool = std::nullopt;
 };
 
 /// The slots of a layer's boundaries, in the order kv, attention output, MLP input, MLP output,
 /// last rows; none where the layout moves nothing. `sum` receives what is scattered before it is
-/// gathered.
+/// gathered. With a pool, `blocks` names the group that a boundary's rows are allocated for.
 struct LayerSlots {
   struct Boundary {
     std::optional<SlotId> rows;
     std::optional<SlotId> sum;
+    std::optional<GroupKind> blocks;
   };
   LayerSpec spec;
+  std::optional<PoolId> pool;
   std::array<Boundary, 5> boundaries;
 };
 
-/// Declares the slots that layers of this layout and these sizes need. SPMD, local.
+/// Declares the slots, and the pool "activations" if the spec asks for one, that layers of this
+/// layout and these sizes need. SPMD, local.
 /// Throws: Error{usage} for a size that is 0 or too large, or slots declared twice.
 COHORT_EXPORT LayerSlots plan_layers(Plan& plan, const LayerSpec& spec);
 
@@ -49,10 +62,10 @@ COHORT_EXPORT LayerSlots plan_layers(Plan& plan, const LayerSpec& spec);
 /// rows.
 ///
 /// Each pair of functions is one boundary: the first says where this rank writes its rows, the
-/// second completes them and says where to read; both point into planned slots. Operands are moved
-/// where they lie. What is read stays valid until its boundary is used again. *Attention rows* are
-/// those of `BatchRows::attention`; *batch rows* are all. Move-only; the session must outlive it
-/// and not be moved. SPMD: ranks use the boundaries in one order, with 0 rows too.
+/// second completes them and says where to read; both point into planned slots or blocks. Operands
+/// are moved where they lie. What is read stays valid until the next boundary is begun. *Attention
+/// rows* are those of `BatchRows::attention`; *batch rows* are all. Move-only; the session must
+/// outlive it and not be moved. SPMD: ranks use the boundaries in one order, with 0 rows too.
 class COHORT_EXPORT LayerCommunicator {
  public:
   /// Local. Throws: Error{usage} if `slots` are not of the session's plan.

@@ -1,7 +1,9 @@
 #include "base/bytes.hpp"
 
 #include <array>
+#include <charconv>
 #include <cstddef>
+#include <utility>
 
 namespace cohort {
 
@@ -20,6 +22,22 @@ std::string format_bytes(std::uint64_t bytes) {
   while (unit + 1 < kUnits.size() && tenths(unit) >= 10240) ++unit;
   const std::uint64_t value = tenths(unit);
   return std::to_string(value / 10) + "." + std::to_string(value % 10) + kUnits.at(unit);
+}
+
+std::optional<std::uint64_t> parse_bytes(std::string_view text) noexcept {
+  static constexpr std::array<std::pair<std::string_view, unsigned>, 5> kSuffixes{
+      {{"", 0}, {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}}};
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{}) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  if (text.size() > 1 && text.starts_with(' ')) text.remove_prefix(1);
+  for (const auto& [suffix, shift] : kSuffixes) {
+    if (text != suffix) continue;
+    if (number > ~std::uint64_t{0} >> shift) return std::nullopt;
+    return number << shift;
+  }
+  return std::nullopt;
 }
 
 }  // namespace cohort

@@ -77,7 +77,8 @@ EngineSlots plan_slots(Plan& plan, const ModelConfig& config, const EngineSpec& 
                          .replica_rows_max = slots.llama.attention_rows,
                          .batch_rows_max = slots.llama.batch_rows,
                          .last_rows_max = slots.llama.last_rows,
-                         .depth = 1});
+                         .depth = 1,
+                         .pool = LayerPool{spec.pool_bytes}});
   const std::size_t tp = layout.sizes().tp;
   if (spec.choice == TokenChoice::greedy) {
     slots.candidates = plan.slot("candidates", {.groups = {GroupKind::tp},

@@ -30,6 +30,8 @@ struct EngineSpec {
   DType dtype = DType::f32;
   EngineMaxima maxima;
   TokenChoice choice = TokenChoice::greedy;
+  // Budget of the activations; by default what they need.
+  std::optional<std::size_t> pool_bytes = std::nullopt;
 };
 
 /// The slots of an engine, and the sizes they follow from.

@@ -106,22 +106,62 @@ BoundaryGroups groups_of(const Layout& layout, Boundary boundary) {
   return groups;
 }
 
+constexpr const char* kPoolName = "activations";
+
+/// Collects what the boundaries ask of the pool.
+class PoolPlanner {
+ public:
+  void add(GroupKind kind, std::size_t rows, std::size_t row_elements, DType dtype) {
+    std::size_t bytes = 0;
+    if (__builtin_mul_overflow(rows, row_elements, &bytes) ||
+        __builtin_mul_overflow(bytes, bytes_of(dtype), &bytes)) {
+      refuse("a block of " + std::to_string(rows) + " rows of " + std::to_string(row_elements) +
+             " elements is too large");
+    }
+    largest_ = std::max(largest_, bytes);
+    for (PoolGroup& group : groups_) {
+      if (group.kind != kind) continue;
+      group.block_bytes_max = std::max(group.block_bytes_max, bytes);
+      return;
+    }
+    groups_.push_back({kind, bytes});
+  }
+
+  std::optional<PoolId> declare(Plan& plan, const LayerPool& pool) const {
+    if (groups_.empty()) return std::nullopt;
+    return plan.pool(kPoolName, {groups_, pool.bytes.value_or(largest_), largest_});
+  }
+
+ private:
+  std::vector<PoolGroup> groups_;
+  std::size_t largest_ = 0;
+};
+
 }  // namespace
 
 LayerSlots plan_layers(Plan& plan, const LayerSpec& spec) {
-  LayerSlots slots{spec, {}};
+  LayerSlots slots{spec, std::nullopt, {}};
+  PoolPlanner blocks;
   for (const Boundary boundary : kBoundaries) {
     const BoundaryGroups groups = groups_of(plan.layout(), boundary);
     const RowsMax rows_max = rows_max_of(spec, boundary);
     SlotSpec slot{groups.rows, spec.dtype, rows_max.rows, row_elements_of(spec, boundary),
                   spec.depth};
     const std::string name = kNames[index_of(boundary)];
-    if (!groups.rows.empty()) slots.boundaries[index_of(boundary)].rows = plan.slot(name, slot);
+    LayerSlots::Boundary& planned = slots.boundaries[index_of(boundary)];
+    // A block is of one group.
+    if (spec.pool && groups.rows.size() == 1) {
+      planned.blocks = groups.rows.front();
+      blocks.add(*planned.blocks, slot.rows_max, slot.row_elements, slot.dtype);
+    } else if (!groups.rows.empty()) {
+      planned.rows = plan.slot(name, slot);
+    }
     if (groups.sum.empty()) continue;
     slot.groups = groups.sum;
     slot.rows_max = rows_max.sum;
-    slots.boundaries[index_of(boundary)].sum = plan.slot(name + "_sum", slot);
+    planned.sum = plan.slot(name + "_sum", slot);
   }
+  if (spec.pool) slots.pool = blocks.declare(plan, *spec.pool);
   return slots;
 }
 
@@ -129,13 +169,15 @@ class LayerCommunicator::State {
  public:
   State(Session& session, const LayerSlots& slots, WorldRank rank)
       : layout_(&session.plan().layout()), spec_(slots.spec), rank_(rank) {
+    check_pool(session.plan(), slots.pool);
     for (const Boundary boundary : kBoundaries) {
       check_slot(session.plan(), slots.boundaries[index_of(boundary)].rows,
                  kNames[index_of(boundary)]);
       check_slot(session.plan(), slots.boundaries[index_of(boundary)].sum,
                  std::string(kNames[index_of(boundary)]) + "_sum");
       boundaries_.emplace_back(session, slots.boundaries[index_of(boundary)], spec_.dtype,
-                               row_elements_of(spec_, boundary), rows_max_of(spec_, boundary).rows);
+                               row_elements_of(spec_, boundary), rows_max_of(spec_, boundary).rows,
+                               scope_);
     }
   }
 
@@ -160,6 +202,12 @@ class LayerCommunicator::State {
     refuse("slot '" + name + "' of the layers is not in the session's plan");
   }
 
+  static void check_pool(const Plan& plan, std::optional<PoolId> pool) {
+    if (!pool) return;
+    if (pool->index() < plan.pools().size() && plan.pool(*pool).name == kPoolName) return;
+    refuse(std::string("pool '") + kPoolName + "' of the layers is not in the session's plan");
+  }
+
   static void check_maximum(const std::string& what, std::size_t count, std::size_t count_max) {
     if (count <= count_max) return;
     refuse(std::to_string(count) + " " + what + " in a step planned for " +
@@ -182,6 +230,7 @@ class LayerCommunicator::State {
   const Layout* layout_;
   LayerSpec spec_;
   WorldRank rank_;
+  std::optional<Scope> scope_;  // of the block that the boundary begun last has
   std::vector<RowBoundary> boundaries_;
 };
 

@@ -18,9 +18,15 @@ constexpr std::size_t kAlignmentBytes = 64;
 }  // namespace
 
 RowBoundary::RowBoundary(Session& session, const LayerSlots::Boundary& slots, DType dtype,
-                         std::size_t row_elements, std::size_t rows_max)
-    : session_(&session), slots_(slots), dtype_(dtype), row_elements_(row_elements) {
-  if (!slots_.rows) ordinary_.resize(rows_max * row_elements * bytes_of(dtype) + kAlignmentBytes);
+                         std::size_t row_elements, std::size_t rows_max,
+                         std::optional<Scope>& scope)
+    : session_(&session),
+      slots_(slots),
+      dtype_(dtype),
+      row_elements_(row_elements),
+      rows_max_(rows_max),
+      scope_(&scope) {
+  if (!is_planned()) ordinary_.resize(rows_max * row_elements * bytes_of(dtype) + kAlignmentBytes);
 }
 
 void RowBoundary::set(const Layout& layout, const Move& move, const BatchRows& rows,
@@ -36,7 +42,7 @@ void RowBoundary::set(const Layout& layout, const Move& move, const BatchRows& r
     if (step.op) ++call_count_;
     for (std::size_t& count : step.counts) count *= row_elements_;
   }
-  if (call_count_ > 0 && !slots_.rows) refuse("a layer boundary has calls but no slot");
+  if (call_count_ > 0 && !is_planned()) refuse("a layer boundary has calls but no slot");
   if (call_count_ > 1 && !slots_.sum) refuse("a layer boundary has two calls but one slot");
 }
 
@@ -45,14 +51,20 @@ Tensor RowBoundary::rows_of(const Window& window, RowRange range) const {
 }
 
 Tensor RowBoundary::input() {
-  if (!slots_.rows) {
+  if (!is_planned()) {
     void* data = ordinary_.data();
     std::size_t space = ordinary_.size();
     std::align(kAlignmentBytes, 1, data, space);
     taken_ = true;
     return {data, from_.count * row_elements_, dtype_};
   }
-  rows_.buffer = session_->take(*slots_.rows);
+  if (slots_.rows) {
+    rows_.buffer = session_->take(*slots_.rows);
+  } else {
+    scope_->reset();
+    scope_->emplace(session_->scope(*slots_.blocks));
+    rows_.buffer = (*scope_)->allocate(dtype_, rows_max_, row_elements_);
+  }
   if (slots_.sum) sum_.buffer = session_->take(*slots_.sum);
   taken_ = true;
   return rows_of(rows_, from_);
@@ -60,7 +72,7 @@ Tensor RowBoundary::input() {
 
 ConstTensor RowBoundary::complete() {
   if (!taken_) refuse("rows of a layer boundary are completed before they were asked for");
-  if (!slots_.rows) {
+  if (!is_planned()) {
     const Tensor rows = input();
     taken_ = false;
     return {static_cast<const std::byte*>(rows.data) +

@@ -9,6 +9,7 @@
 // Thread safety: one thread per rank.
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include <cohort/layer_communicator.hpp>
@@ -17,10 +18,11 @@ namespace cohort::layer {
 
 class RowBoundary {
  public:
-  /// Rows of `row_elements` elements; where no slot is planned at most `rows_max` stay in ordinary
-  /// memory.
+  /// Rows of `row_elements` elements, at most `rows_max`; they stay in ordinary memory where
+  /// neither slot nor blocks are planned. `scope` is shared by all boundaries and outlives this: it
+  /// holds the block of the boundary that was begun last.
   RowBoundary(Session& session, const LayerSlots::Boundary& slots, DType dtype,
-              std::size_t row_elements, std::size_t rows_max);
+              std::size_t row_elements, std::size_t rows_max, std::optional<Scope>& scope);
 
   /// Sets the move for the uses to come. `rows` are of a layout that the move was planned for.
   void set(const Layout& layout, const Move& move, const BatchRows& rows, WorldRank rank);
@@ -39,6 +41,7 @@ class RowBoundary {
     std::size_t first = 0;
   };
 
+  bool is_planned() const noexcept { return slots_.rows || slots_.blocks; }
   Tensor rows_of(const Window& window, RowRange range) const;
   void run(const RankStep& step, const Window& source, const Window& target);
 
@@ -46,7 +49,9 @@ class RowBoundary {
   LayerSlots::Boundary slots_;
   DType dtype_;
   std::size_t row_elements_;
-  std::vector<std::byte> ordinary_;  // the rows of a boundary without slots
+  std::size_t rows_max_;
+  std::optional<Scope>* scope_;
+  std::vector<std::byte> ordinary_;  // the rows of a boundary for which nothing is planned
   std::vector<RankStep> steps_;      // counts in elements
   RowRange from_;
   RowRange to_;

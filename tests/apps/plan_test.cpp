@@ -46,12 +46,14 @@ TEST(PlanCommand, JsonHoldsSlotsAndFootprint) {
   for (const auto& slot : json.at("slots")) {
     EXPECT_EQ(slot.at("offset"), end) << "slots lie one behind the other";
     end += slot.at("entry_bytes").get<std::size_t>() * slot.at("depth").get<std::size_t>();
-    if (slot.at("name") != "mlp_input") continue;
+    if (slot.at("name") != "mlp_output_sum") continue;
     found = true;
-    EXPECT_EQ(slot.at("groups"), nlohmann::json({"tp"}));
-    EXPECT_EQ(slot.at("rows_max"), 200);
+    EXPECT_EQ(slot.at("rows_max"), 100);
   }
   EXPECT_TRUE(found);
+  const auto& pool = json.at("pools").at(0);
+  EXPECT_EQ(pool.at("name"), "activations");
+  EXPECT_EQ(pool.at("bytes"), pool.at("block_bytes_max").at("tp"));
   const auto& footprint = json.at("footprint");
   EXPECT_EQ(footprint.at("planned_bytes").size(), 4);
   std::size_t bytes = 0;
@@ -65,10 +67,18 @@ TEST(PlanCommand, JsonHoldsSlotsAndFootprint) {
 }
 
 TEST(PlanCommand, TextNamesSlotsAndTotals) {
-  const Outcome outcome = run_plan("--tp 2 --attn-cp 2");
+  const Outcome outcome = run_plan("--tp 2 --attn-cp 2 --pool 64KiB");
   EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
-  EXPECT_THAT(outcome.output, HasSubstr("kv_rows"));
+  EXPECT_THAT(outcome.output, HasSubstr("candidates"));
+  EXPECT_THAT(outcome.output, HasSubstr("pool  activations  {attn_cp,tp}"));
+  EXPECT_THAT(outcome.output, HasSubstr("64.0 KiB"));
   EXPECT_THAT(outcome.output, HasSubstr("arena of every rank"));
+}
+
+TEST(PlanCommand, RefusesAPoolThatIsNoSize) {
+  const Outcome outcome = run_plan("--tp 2 --pool 64KB");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.errors, HasSubstr("--pool 64KB is no size"));
 }
 
 TEST(PlanCommand, RefusesALayoutThatTheModelDoesNotFit) {

@@ -74,6 +74,53 @@ TEST_F(TinyModel, StrictRefusesStagingAndSaysWhy) {
   EXPECT_EQ(std::count(finished.errors.begin(), finished.errors.end(), '\n'), 1);
 }
 
+/// The pool that `cohort plan` says a layout needs, in bytes.
+std::size_t needed_pool(const test::Finished& plan) {
+  EXPECT_EQ(plan.exit_code, 0) << plan.errors;
+  return nlohmann::json::parse(plan.output).at("pools").at(0).at("bytes").get<std::size_t>();
+}
+
+TEST_F(TinyModel, APoolAPageTooSmallGivesTheSameTokensOverBudget) {
+  for (const std::string layout : {"--tp 2", "--tp 4 --attn-dp 2 --attn-cp 2"}) {
+    SCOPED_TRACE(layout);
+    std::vector<std::string> arguments = {"plan", "--json", "--model", test::tiny_model_path()};
+    for (const std::string& word : test::words(layout)) arguments.push_back(word);
+    const std::size_t needed = needed_pool(run(arguments));
+    const auto run_with = [&](std::size_t pool_bytes, const std::string& flags) {
+      return run_json("--ignore-eos --max-tokens 64 --pool " + std::to_string(pool_bytes) + " " +
+                          layout + " " + flags,
+                      {"--model", test::tiny_model_path(), "--prompts", write_prompts(golden())});
+    };
+    const auto enough = run_with(needed, "--strict");
+    test::expect_tokens(enough, golden());
+    test::expect_promised(enough);
+    const auto too_small = run_with(needed - 4096, "");
+    test::expect_tokens(too_small, golden());
+    std::size_t bytes = 0;
+    for (const auto& row : too_small.at("communication")) {
+      if (row.at("reason") != "over_budget") continue;
+      EXPECT_EQ(row.at("path"), "host_staged");
+      EXPECT_GT(row.at("copied_bytes"), 0);
+      bytes += row.at("bytes").get<std::size_t>();
+    }
+    EXPECT_GT(bytes, 0U);
+    EXPECT_EQ(too_small.at("registrations_since_commit"), 0);
+  }
+}
+
+TEST_F(TinyModel, StrictNamesThePoolThatIsTooSmall) {
+  const std::size_t needed =
+      needed_pool(run({"plan", "--json", "--model", test::tiny_model_path(), "--tp", "2"}));
+  const test::Finished finished =
+      run({"generate", "--model", test::tiny_model_path(), "--prompt", "Water", "--tp", "2",
+           "--strict", "--pool", std::to_string(needed - 4096)});
+  EXPECT_EQ(finished.exit_code, 1);
+  EXPECT_THAT(finished.errors,
+              testing::HasSubstr("pool 'activations' has no room for the " +
+                                 std::to_string(needed) + " bytes that a scope of group"));
+  EXPECT_EQ(std::count(finished.errors.begin(), finished.errors.end(), '\n'), 1);
+}
+
 TEST_F(TinyModel, RanksAndTpFollowFromEachOther) {
   for (const char* flags : {"--ranks 2", "--tp 2", "--ranks 2 --tp 2"}) {
     const auto result = run_json(std::string("--max-tokens 3 ") + flags,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,7 +13,6 @@ namespace cohort {
 namespace {
 
 using testing::HasSubstr;
-using testing::IsSupersetOf;
 using testing::UnorderedElementsAre;
 
 /// The shape of SmolLM2-135M.
@@ -43,19 +43,25 @@ const PlannedSlot& slot_named(const Plan& plan, const std::string& name) {
   return *std::ranges::find(plan.slots(), name, &PlannedSlot::name);
 }
 
+/// The largest block that a group's rows take.
+std::size_t block_bytes(const Plan& plan, GroupKind group) {
+  return plan.pools().front().block_bytes_max(group);
+}
+
 TEST(PlanSlots, OneRankNeedsOnlyItsTokens) {
   Plan plan(Layout({}));
   plan_slots(plan, config_of_model(), spec_of());
   EXPECT_THAT(names_of(plan), UnorderedElementsAre("candidates", "replica_tokens"));
+  EXPECT_TRUE(plan.pools().empty());
 }
 
 TEST(PlanSlots, HybridLayoutPlansEveryBoundary) {
   Plan plan(Layout({.tp = 4, .attn_dp = 2, .attn_cp = 2}));
   const EngineSlots slots = plan_slots(plan, config_of_model(), spec_of());
-  EXPECT_THAT(names_of(plan), IsSupersetOf({"kv_rows", "mlp_input", "mlp_output", "last_rows",
-                                            "candidates", "replica_tokens", "batch_tokens"}));
-  EXPECT_EQ(slot_named(plan, "kv_rows").spec.row_elements, 2 * 3 * 64);
-  EXPECT_EQ(slot_named(plan, "mlp_input").spec.rows_max, 2 * 512);
+  EXPECT_THAT(names_of(plan), UnorderedElementsAre("mlp_output_sum", "candidates", "replica_tokens",
+                                                   "batch_tokens"));
+  EXPECT_EQ(block_bytes(plan, GroupKind::attn_cp), 512 * 2 * 3 * 64 * 4) << "keys and values";
+  EXPECT_EQ(block_bytes(plan, GroupKind::tp), 2 * 512 * 576 * 4) << "rows of the MLP";
   EXPECT_EQ(slot_named(plan, "candidates").spec.rows_max, 4 * 2 * 8);
   EXPECT_TRUE(slots.batch_tokens);
   EXPECT_FALSE(slots.logits);
@@ -67,7 +73,29 @@ TEST(PlanSlots, ReplicatedKvHeadsMakeNarrowRows) {
   config.kv_head_count = 3;
   Plan plan(Layout({.tp = 12, .attn_cp = 2}));
   plan_slots(plan, config, spec_of());
-  EXPECT_EQ(slot_named(plan, "kv_rows").spec.row_elements, 2 * 1 * 64);
+  EXPECT_EQ(block_bytes(plan, GroupKind::attn_cp), 512 * 2 * 1 * 64 * 4);
+}
+
+TEST(PlanSlots, ThePoolIsWhatTheLargestBlockNeeds) {
+  for (const LayoutSizes& sizes : std::vector<LayoutSizes>{
+           {.tp = 3}, {.tp = 2, .attn_dp = 2}, {.tp = 4, .attn_dp = 2, .attn_cp = 2}}) {
+    Plan plan{Layout(sizes)};
+    plan_slots(plan, config_of_model(), spec_of());
+    ASSERT_EQ(plan.pools().size(), 1U);
+    const PlannedPool& pool = plan.pools().front();
+    EXPECT_EQ(pool.name, "activations");
+    std::size_t largest = 0;
+    for (const PoolGroup& group : pool.spec.groups) {
+      largest = std::max(largest, group.block_bytes_max);
+    }
+    EXPECT_EQ(pool.bytes, largest);
+    EngineSpec spec = spec_of();
+    spec.pool_bytes = 8192;
+    Plan other{Layout(sizes)};
+    plan_slots(other, config_of_model(), spec);
+    EXPECT_EQ(other.pools().front().bytes, 8192U);
+    EXPECT_EQ(other.pools().front().spec.groups, pool.spec.groups);
+  }
 }
 
 TEST(PlanSlots, SamplingGathersLogits) {

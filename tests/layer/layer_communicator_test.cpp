@@ -218,6 +218,71 @@ TEST(LayerCommunicator, GivesTheSameThroughStaging) {
             Symmetry::off);
 }
 
+/// How many calls took the promised paths, and how many were staged over budget.
+struct PoolCalls {
+  std::uint64_t promised = 0;
+  std::uint64_t over_budget = 0;
+  std::uint64_t over_budget_bytes = 0;
+  std::uint64_t other = 0;
+};
+
+PoolCalls calls_of(const Session& session) {
+  PoolCalls calls;
+  for (const LedgerRow& row : session.ledger()) {
+    if (row.reason == Reason::over_budget && row.path == Path::host_staged) {
+      calls.over_budget += row.calls;
+      calls.over_budget_bytes += row.bytes;
+    } else if (row.reason == Reason::ok || row.reason == Reason::group_size_one) {
+      calls.promised += row.calls;
+    } else {
+      calls.other += row.calls;
+    }
+  }
+  return calls;
+}
+
+void run_in_pool(const Layout& layout, std::size_t missing_bytes) {
+  SCOPED_TRACE(name_of(layout));
+  const auto results = test::run_ranks(RankMode::threads, layout.world_size(), [&](World& world) {
+    LayerSpec spec = spec_of(kWide);
+    spec.pool = LayerPool{};
+    if (missing_bytes != 0) {
+      Plan needs(layout);
+      const LayerSlots needed = plan_layers(needs, spec);
+      spec.pool->bytes = needs.pool(needed.pool.value()).bytes - missing_bytes;
+    }
+    Plan plan(layout, {.strict = missing_bytes == 0});
+    const LayerSlots slots = plan_layers(plan, spec);
+    Session session = commit(world, plan);
+    LayerCommunicator layers(session, slots, world.rank());
+    run_steps(layout, world.rank(), kWide, layers);
+    session.verify();
+    const PoolCalls calls = calls_of(session);
+    EXPECT_GT(calls.promised, 0U);
+    EXPECT_EQ(calls.other, 0U);
+    EXPECT_EQ(calls.over_budget != 0, missing_bytes != 0);
+    EXPECT_EQ(calls.over_budget_bytes != 0, missing_bytes != 0);
+    EXPECT_EQ(session.registrations_since_commit(), 0U);
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST(LayerCommunicator, BoundariesMayShareAPool) {
+  for (const LayoutSizes& sizes : std::vector<LayoutSizes>{
+           {.tp = 3}, {.tp = 4, .attn_dp = 4}, {.tp = 8, .attn_dp = 2, .attn_cp = 2}}) {
+    run_in_pool(Layout(sizes), 0);
+  }
+}
+
+TEST(LayerCommunicator, APoolAPageTooSmallGivesTheSameOverBudget) {
+  for (const LayoutSizes& sizes :
+       std::vector<LayoutSizes>{{.tp = 3}, {.tp = 8, .attn_dp = 2, .attn_cp = 2}}) {
+    run_in_pool(Layout(sizes), 4096);
+  }
+}
+
 TEST(LayerCommunicator, EveryPipelineStageMovesItsOwnRows) {
   run_world(RankMode::threads, Layout({.tp = 2, .attn_dp = 2, .pp = 2}), kWide);
 }
