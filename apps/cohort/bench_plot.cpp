@@ -158,8 +158,9 @@ std::string draw_plot(const Measurement& measurement) {
                      "\" font-family=\"sans-serif\" font-size=\"11\">\n"
                      "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n";
   for (std::size_t i = 0; i < pictures.size(); ++i) {
+    const std::size_t row = i / kColumns;
     text += draw_picture(pictures[i], kWidth * static_cast<double>(i % kColumns),
-                         kHeight * static_cast<double>(i / kColumns));
+                         kHeight * static_cast<double>(row));
   }
   return text + "</svg>\n";
 }

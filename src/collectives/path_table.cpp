@@ -7,10 +7,10 @@ namespace cohort::collectives {
 
 std::size_t inline_bytes_max(Op op) noexcept {
   // An inline operand is written once more by its owner, into lines that its peers' caches hold. It
-  // saves the second wait of an all_reduce in place.
+  // saves the second wait of an all_reduce in place, and a message that travelled with its header
+  // leaves its entry free before anybody receives it.
   switch (op) {
-    case Op::all_reduce: return 4 * 1024;
-    // A message that travelled with its header leaves its entry free before anybody receives it.
+    case Op::all_reduce:
     case Op::send:
     case Op::recv: return 4 * 1024;
     case Op::barrier: return 0;
