@@ -67,7 +67,6 @@ T& get(Handle handle) {
 /// Puts the object's handle where the caller wants it.
 template <typename T, typename Handle>
 void give(std::unique_ptr<T> object, Handle* handle) {
-  static_assert(sizeof(Handle) == sizeof(std::uint64_t));
   // Never an address; see handles.hpp.
   *handle = std::bit_cast<Handle>(make_handle(T::kKind, std::move(object)));
 }
