@@ -510,5 +510,29 @@ TEST(MessageVerdicts, ThePlanMayAskForMoreStagingAndForMessagesAlone) {
   test::expect_no_errors(results);
 }
 
+// Whatever the machine, a call cannot have taken longer than the program that made it.
+TEST(Messages, TheLedgersTimesLieWithinTheTimeThatPassed) {
+  const auto results = run(2, [](Session& session, const Slots& slots, WorldRank rank) {
+    const Group tp = session.group(GroupKind::tp);
+    const auto began = std::chrono::steady_clock::now();
+    for (const std::size_t elements : kSizes) {
+      const Buffer rows = session.take(slots.first);
+      if (rank == WorldRank{0}) static_cast<void>(tp.send(rows.elements(elements), kSecond));
+      if (rank == WorldRank{1}) static_cast<void>(tp.recv(rows.elements(elements), kFirst));
+      static_cast<void>(
+          tp.all_reduce(session.take(slots.second).elements(elements), ReduceOp::sum));
+    }
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - began;
+    double booked_s = 0;
+    for (const LedgerRow& row : session.ledger()) {
+      EXPECT_GE(row.transfer_s, 0) << to_string(row.op);
+      booked_s += row.transfer_s + row.wait_s;
+    }
+    EXPECT_GT(booked_s, 0);
+    EXPECT_LE(booked_s, 2 * passed.count() + 1) << "of both clocks, with room for their rates";
+  });
+  test::expect_no_errors(results);
+}
+
 }  // namespace
 }  // namespace cohort

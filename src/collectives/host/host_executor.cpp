@@ -302,7 +302,7 @@ void HostExecutor::dispatch(Exchange& exchange, const Operands& found, Path path
     }
     case Op::barrier: exchange.arrive_all(); return;
     case Op::send:
-    case Op::recv: return;  // not collective: see messages.cpp
+    case Op::recv: return;  // not collective: see run_message.cpp
   }
 }
 
