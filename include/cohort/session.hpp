@@ -121,8 +121,10 @@ class COHORT_EXPORT Scope {
   /// Throws: Error{strict_miss} naming pool, group and bytes, on all ranks, for a block over budget
   /// of a strict plan; Error{usage} of a scope that was moved from, or whose session is closed;
   /// Error{timeout, peer_failed}; Error{out_of_memory} for ordinary memory.
-  /// Cost: without a wait some 100 ns, whatever the number of blocks; takes no memory from the
-  /// system unless there are more pieces than ever before, or for ordinary memory.
+  /// Bytes of a block that was sent are free only once they are received: receive into a block that
+  /// was allocated before that one was released, or both sides may wait until the deadline.
+  /// Cost: without a wait the same few steps whatever the number of blocks; takes no memory from
+  /// the system unless there are more pieces than ever before, or for ordinary memory.
   Buffer allocate(DType dtype, std::size_t rows, std::size_t row_elements);
 
   /// Gives a block back before the scope ends. Local.

@@ -105,6 +105,12 @@ CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place 
   return record;
 }
 
+void write_refusal(CallNote& note, std::string_view why) noexcept {
+  const std::size_t length = std::min(why.size(), sizeof(note.refusal) - 1);
+  std::copy_n(why.data(), length, note.refusal);
+  note.refusal[length] = 0;
+}
+
 std::string describe(const CallRecord& record) {
   std::string text(to_string(record.op));
   if (record.op == Op::barrier) return text;

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include <cohort/error.hpp>
 #include <cohort/layout.hpp>
@@ -105,6 +106,9 @@ struct CallNote {
 static_assert(sizeof(CallNote) == 256);
 
 CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place place) noexcept;
+
+/// Keeps why a call was refused, cut to what a note holds.
+void write_refusal(CallNote& note, std::string_view why) noexcept;
 
 /// "all_reduce(sum, f32, 4096 bytes, host_direct)".
 std::string describe(const CallRecord& record);

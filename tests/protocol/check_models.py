@@ -80,6 +80,7 @@ PLANTED = [
     ("send_recv", "FAULT_HEADER_BEFORE_STAGING", "staging"),
     ("send_recv", "FAULT_CREDIT_BEFORE_COPYING", "sent"),
     ("send_recv", "ODDITIES=2 STAGED_ALONE FAULT_REFUSALS_READ_AFTER_PUBLISHING", "refused"),
+    ("send_recv", "FAULT_REFUSAL_READ_AFTER_CREDIT", "refused"),
     ("send_recv", "SENDS=3 STAGED_ALONE RELAYED", "hang"),
     ("commit", "DEADLINES FAULT_USED_BEFORE_DECIDED", "outcome_of"),
     ("commit", "FAULT_STORE_INSTEAD_OF_SWAP", "ready_ranks"),

@@ -177,6 +177,9 @@ proctype Sender() {
 proctype Receiver(byte pair) {
   byte sequence = FIRST;
   bool refuses;
+#ifdef FAULT_REFUSAL_READ_AFTER_CREDIT
+  bool refused;
+#endif
   do
   :: truth[pair].received == truth[pair].total -> break
   :: else ->
@@ -202,8 +205,11 @@ proctype Receiver(byte pair) {
      /* Message::arrive, then the copy of HostExecutor::receive, or Message::leave_refusal. */
      atomic {
        REACHED(PLACE_AT.sequence, sequence);
+#ifdef FAULT_REFUSAL_READ_AFTER_CREDIT
+       refused = (PLACE_AT.place == PLACE_REFUSED);
+#endif
        if
-       :: PLACE_AT.place == PLACE_REFUSED /* recv throws what the sender says */
+       :: PLACE_AT.place == PLACE_REFUSED /* Message::sender_refusal: what recv will throw */
        :: PLACE_AT.place != PLACE_REFUSED && refuses ->
           pairs[pair].has_refusal[sequence % PLACE_COUNT] = true;
           pairs[pair].refusal[sequence % PLACE_COUNT] = sequence;
@@ -222,6 +228,10 @@ proctype Receiver(byte pair) {
      };
      /* Message::give_credit */
      pairs[pair].credit = sequence;
+#ifdef FAULT_REFUSAL_READ_AFTER_CREDIT
+     assert(!refused || (PLACE_AT.place == PLACE_REFUSED && PLACE_AT.sequence == sequence));
+     refused = false;
+#endif
      refuses = false
   od
 }

@@ -1,7 +1,5 @@
 #include "collectives/host/exchange.hpp"
 
-#include <algorithm>
-
 #include "base/checks.hpp"
 #include "base/test_point.hpp"
 
@@ -67,9 +65,7 @@ void Exchange::publish_refusal(ErrorCode code, const std::string& why) {
   const Place place = Place::refused(code);
   CallNote& note = channel_->own().notes[sequence_ % heap::kPlaceCount];
   note.call = collectives::record_of(*call_, path_, sequence_, place);
-  const std::size_t length = std::min(why.size(), sizeof(note.refusal) - 1);
-  std::memcpy(note.refusal, why.data(), length);
-  note.refusal[length] = 0;
+  collectives::write_refusal(note, why);
   keep_lowest(first_refused_, self());
   publish(place);
 }

@@ -1,6 +1,5 @@
 #include "collectives/host/message.hpp"
 
-#include <algorithm>
 #include <cstring>
 
 #include "base/test_point.hpp"
@@ -9,16 +8,6 @@ namespace cohort::host {
 
 using collectives::CallNote;
 using collectives::Place;
-
-namespace {
-
-void write_refusal(CallNote& note, const std::string& why) {
-  const std::size_t length = std::min(why.size(), sizeof(note.refusal) - 1);
-  std::memcpy(note.refusal, why.data(), length);
-  note.refusal[length] = 0;
-}
-
-}  // namespace
 
 Message::Message(PairChannel& pairs, const collectives::Call& call, Path path)
     : pairs_(&pairs),
@@ -73,7 +62,7 @@ void Message::publish_pull(Place place, std::uint64_t offset) {
 void Message::publish_refusal(ErrorCode code, const std::string& why) {
   const Place place = Place::refused(code);
   sent_note().call = collectives::record_of(*call_, path_, sequence_, place);
-  write_refusal(sent_note(), why);
+  collectives::write_refusal(sent_note(), why);
   publish(place);
 }
 
@@ -114,7 +103,7 @@ const std::byte* Message::operand(std::size_t bytes) const {
 void Message::leave_refusal(ErrorCode code, const std::string& why) {
   CallNote& note = pairs_->words(to_, from_).refusals[sequence_ % heap::kPlaceCount];
   note.call = collectives::record_of(*call_, path_, sequence_, Place::refused(code));
-  write_refusal(note, why);
+  collectives::write_refusal(note, why);
 }
 
 void Message::give_credit() {
@@ -123,12 +112,12 @@ void Message::give_credit() {
   channel().domain().wake();
 }
 
-void Message::rethrow_refusal() const {
+Error Message::sender_refusal() const {
   const CallNote& note = sent_note();
-  throw Error(Place::from_word(note.call.place).code(),
-              "rank " + std::to_string(world_rank(from_).index()) + " refused " + describe() +
-                  ": " + note.refusal,
-              world_rank(from_), std::string(to_string(call_->op)));
+  return Error(Place::from_word(note.call.place).code(),
+               "rank " + std::to_string(world_rank(from_).index()) + " refused " + describe() +
+                   ": " + note.refusal,
+               world_rank(from_), std::string(to_string(call_->op)));
 }
 
 void Message::fail_mismatch(const std::string& difference) const {

@@ -49,8 +49,8 @@ class Message {
   void leave_refusal(ErrorCode code, const std::string& why);
   /// Tells the sender that this rank has finished with the message.
   void give_credit();
-  /// The error of the sender that refused.
-  [[noreturn]] void rethrow_refusal() const;
+  /// The error of the sender that refused; only before give_credit.
+  Error sender_refusal() const;
 
  private:
   Channel& channel() const noexcept { return pairs_->channel(); }

@@ -126,8 +126,10 @@ void HostExecutor::receive(Message& message, const Call& call,
                            const std::optional<std::string>& fault, const Verdict& verdict) {
   const std::size_t bytes = call.output.elements * bytes_of(call.dtype);
   if (!message.arrive(!fault.has_value())) {
+    // Built first: once credited, the sender may write its next refusal over this one.
+    const Error refusal = message.sender_refusal();
     message.give_credit();
-    message.rethrow_refusal();
+    throw refusal;
   }
   if (fault) {
     message.leave_refusal(ErrorCode::usage, *fault);
