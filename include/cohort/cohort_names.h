@@ -94,7 +94,8 @@ enum cohort_reason {
   COHORT_REASON_DISABLED = 2,
   COHORT_REASON_OPERAND_NOT_IN_HEAP = 3,
   COHORT_REASON_DTYPE_UNSUPPORTED = 4,
-  COHORT_REASON_OVER_BUDGET = 5
+  COHORT_REASON_OVER_BUDGET = 5,
+  COHORT_REASON_OVER_INLINE_LIMIT = 6
 };
 
 /* Stable spellings, e.g. "attn_cp", "bf16", "all_reduce"; "unknown" for other numbers. */

@@ -12,6 +12,7 @@
 #include <cohort/export.hpp>
 #include <cohort/ids.hpp>
 #include <cohort/layout.hpp>
+#include <cohort/path_table.hpp>
 
 namespace cohort {
 
@@ -99,6 +100,7 @@ struct PlanOptions {
   Symmetry symmetry = Symmetry::on;
   bool strict = false;      ///< any path but the promised one is an error on all ranks
   std::uint32_t lanes = 1;  ///< independent streams of collectives per group
+  PathTable path_table{};   ///< which path each call takes; equal on all ranks
   /// Address range reserved for each rank's arena, so that `Session::recommit` can add to it
   /// without moving anything. Costs no memory. 0 takes four times the first plan, at least 1 GiB.
   std::size_t reserve_bytes = 0;

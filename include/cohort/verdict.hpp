@@ -46,8 +46,9 @@ enum class Reason : std::uint8_t {
   operand_not_in_heap,  ///< this rank's operand lies outside the arena and was staged
   dtype_unsupported,    ///< the operation is not defined for the type: the call is refused
   over_budget,          ///< an operand lies in a block that its pool had no room for, on all ranks
+  over_inline_limit,    ///< host_inline is pinned, but the operand is too large to travel so
 };
-inline constexpr std::size_t kReasonCount = 6;
+inline constexpr std::size_t kReasonCount = 7;
 
 /// Path and reason, equal on all ranks of the group.
 struct PathChoice {

@@ -80,7 +80,8 @@ constexpr std::array kReasons =
                                  {COHORT_REASON_DISABLED, Reason::disabled},
                                  {COHORT_REASON_OPERAND_NOT_IN_HEAP, Reason::operand_not_in_heap},
                                  {COHORT_REASON_DTYPE_UNSUPPORTED, Reason::dtype_unsupported},
-                                 {COHORT_REASON_OVER_BUDGET, Reason::over_budget}});
+                                 {COHORT_REASON_OVER_BUDGET, Reason::over_budget},
+                                 {COHORT_REASON_OVER_INLINE_LIMIT, Reason::over_inline_limit}});
 
 template <typename Table, typename Enum>
 std::uint32_t find_number(const Table& table, Enum value) noexcept {

@@ -18,12 +18,10 @@ struct PathInputs {
   std::size_t bytes = 0;  ///< `agreed_bytes` of the call
   DType dtype = DType::f32;
   Reason operands = Reason::ok;  ///< of blocks outside the arena, alike on all ranks: why
+  bool crowded = false;          ///< the host has more ranks than CPUs
 };
 
-/// Largest agreed bytes that travel with the header, by operation.
-std::size_t inline_bytes_max(Op op) noexcept;
-
 /// Reason `dtype_unsupported`: the call will be refused on every member.
-PathChoice choose_path(const PathInputs& inputs) noexcept;
+PathChoice choose_path(const PathTable& table, const PathInputs& inputs) noexcept;
 
 }  // namespace cohort::collectives

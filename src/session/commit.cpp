@@ -9,6 +9,7 @@
 #include <cohort/session.hpp>
 
 #include "backend/host/host_backend.hpp"
+#include "base/system_limits.hpp"
 #include "base/test_point.hpp"
 #include "heap/plan_text.hpp"
 #include "session/agree.hpp"
@@ -88,20 +89,37 @@ void run_agreed(host::Domain& domain, std::string_view phase, TimePoint deadline
 }
 
 void refuse_what_strict_forbids(const Plan& plan) {
-  if (!plan.options().strict || plan.options().symmetry == Symmetry::on) return;
+  const bool pinned = plan.options().path_table.pin() == Path::host_staged;
+  if (!plan.options().strict || (plan.options().symmetry == Symmetry::on && !pinned)) return;
+  const Reason reason = plan.options().symmetry == Symmetry::on ? Reason::ok : Reason::disabled;
   for (const GroupKind kind : all_group_kinds()) {
     const bool planned = (plan.group_mask() & (1U << static_cast<unsigned>(kind))) != 0;
     if (!planned || plan.layout().group_size(kind) < 2) continue;
     throw Error(ErrorCode::strict_miss,
                 "strict: every call on group " + std::string(to_string(kind)) +
                     " would take path " + std::string(to_string(Path::host_staged)) +
-                    " with reason " + std::string(to_string(Reason::disabled)) + ": " +
-                    std::string(explain(Reason::disabled)),
+                    " with reason " + std::string(to_string(reason)) + ": " +
+                    (pinned ? "it is pinned, and strict mode allows no copies"
+                            : std::string(explain(reason))),
                 std::nullopt, std::string(kPhase));
   }
 }
 
 namespace {
+
+/// Whether ranks outnumber CPUs: a table may then say other paths. Ranks may be bound to different
+/// CPUs, so the fewest that any of them may use decide for all.
+bool agree_on_crowding(host::Domain& domain, TimePoint deadline) {
+  const std::uint32_t mine = usable_cpu_count();
+  std::uint32_t fewest = mine;
+  for (const auto& bytes :
+       domain.all_gather(std::as_bytes(std::span(&mine, 1)), kPhase, deadline)) {
+    std::uint32_t theirs = 0;
+    std::memcpy(&theirs, bytes.data(), std::min(sizeof(theirs), bytes.size()));
+    fewest = std::min(fewest, theirs);
+  }
+  return domain.rank_count() > fewest;
+}
 
 void decide(host::Domain& domain, std::uint32_t generation, TimePoint deadline) {
   if (domain.decide(generation, true, deadline) == host::CommitOutcome::committed) return;
@@ -127,8 +145,10 @@ Session commit(World& world, const Plan& plan) {
                 std::nullopt, std::string(kPhase));
   }
   refuse_what_strict_forbids(plan);
+  const bool crowded = agree_on_crowding(domain, deadline);
   const std::uint32_t generation = domain.next_generation();
   auto state = std::make_unique<SessionState>(domain, plan, generation);
+  state->choose_paths(crowded);
   host::HostBackend backend(domain.shared_from_this());
   test_point("commit.allocate");
   run_agreed(domain, kPhase, deadline, [&] { state->allocate(backend); });

@@ -127,6 +127,7 @@ void SessionState::map_next(Next& next, host::Domain::TimePoint deadline) {
   host::HostExecutorOptions options;
   options.generation = next.generation;
   options.kept_bytes = layout_.arena.bytes;
+  options.crowded = crowded_;
   options.nodes = nodes_;
   options.pools = &scopes_->pools;
   next.executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, next.plan, next.layout,

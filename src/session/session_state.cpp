@@ -51,6 +51,7 @@ void SessionState::allocate(Backend& backend) {
 void SessionState::map_peers(host::Domain::TimePoint deadline) {
   host::HostExecutorOptions options;
   options.generation = generation_;
+  options.crowded = crowded_;
   nodes_ = nodes_of_ranks(deadline);
   options.nodes = nodes_;
   options.pools = &scopes_->pools;
@@ -148,8 +149,9 @@ Buffer SessionState::take(SlotId slot) {
 }
 
 PathChoice SessionState::explain(GroupKind kind, Op op, DType dtype, std::size_t bytes) const {
-  return collectives::choose_path(
-      {plan_.layout().group_size(kind), plan_.options().symmetry, op, bytes, dtype});
+  return collectives::choose_path(plan_.options().path_table,
+                                  {plan_.layout().group_size(kind), plan_.options().symmetry, op,
+                                   bytes, dtype, Reason::ok, crowded_});
 }
 
 Verdict SessionState::run(GroupKind kind, const collectives::Call& call) {

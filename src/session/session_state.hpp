@@ -49,6 +49,8 @@ class SessionState {
 
   // --- the steps of commit, in order ----------------------------------------------------------
 
+  /// Settles how paths are chosen, by what all ranks have agreed on.
+  void choose_paths(bool crowded) noexcept { crowded_ = crowded; }
   /// Takes this rank's memory from the system. Local. Throws: Error{out_of_memory, system}.
   void allocate(Backend& backend);
   /// Writes this rank's synchronisation words, then maps every peer's arena. Collective.
@@ -143,6 +145,7 @@ class SessionState {
   std::unique_ptr<host::HostExecutor> executor_;
   std::uint64_t registrations_at_commit_ = 0;
   std::shared_ptr<Lease::Anchor> anchor_;  // what leases know this session by
+  bool crowded_ = false;  // the host has more ranks than CPUs
   bool sealed_ = false;
   bool closed_ = false;
 };

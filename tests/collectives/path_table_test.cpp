@@ -4,8 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include "heap/arena_layout.hpp"
-
 namespace cohort::collectives {
 namespace {
 
@@ -14,35 +12,40 @@ constexpr std::array kOps = {
     Op::reduce_scatterv, Op::broadcast,  Op::barrier,     Op::all_to_all,
     Op::all_to_allv,     Op::send,       Op::recv};
 
-TEST(PathTable, OneRankStaysLocal) {
+const PathTable kTable;
+
+TEST(ChoosePath, OneRankStaysLocal) {
   for (const Op op : kOps) {
-    EXPECT_EQ(choose_path({1, Symmetry::on, op, 1 << 20}),
+    EXPECT_EQ(choose_path(kTable, {1, Symmetry::on, op, 1 << 20}),
               (PathChoice{Path::local, Reason::group_size_one}));
-    EXPECT_EQ(choose_path({1, Symmetry::off, op, 0}),
+    EXPECT_EQ(choose_path(kTable, {1, Symmetry::off, op, 0}),
               (PathChoice{Path::local, Reason::group_size_one}));
   }
 }
 
-TEST(PathTable, WithoutSymmetryEverythingIsStaged) {
+TEST(ChoosePath, WithoutSymmetryEverythingIsStaged) {
   for (const Op op : kOps) {
     for (const std::size_t bytes : {0U, 1U, 1U << 20}) {
-      EXPECT_EQ(choose_path({2, Symmetry::off, op, bytes}),
+      EXPECT_EQ(choose_path(kTable, {2, Symmetry::off, op, bytes}),
                 (PathChoice{Path::host_staged, Reason::disabled}));
     }
   }
 }
 
-TEST(PathTable, SmallOperandsRideWithTheHeader) {
+TEST(ChoosePath, TheTableDecidesWhereThereIsAChoice) {
+  const PathTable staged = PathTable::pinned(Path::host_staged);
   for (const Op op : kOps) {
-    const std::size_t limit = inline_bytes_max(op);
-    EXPECT_LE(limit, heap::kInlineBytesMax);
-    EXPECT_EQ(choose_path({3, Symmetry::on, op, limit}).path, Path::host_inline);
-    EXPECT_EQ(choose_path({3, Symmetry::on, op, limit + 1}).path, Path::host_direct);
-    EXPECT_EQ(choose_path({3, Symmetry::on, op, limit + 1}).reason, Reason::ok);
+    for (const bool crowded : {false, true}) {
+      for (const std::size_t bytes : {0UL, 1024UL, 1025UL, 4096UL, 4097UL, 1UL << 30U}) {
+        const PathInputs inputs{3, Symmetry::on, op, bytes, DType::u8, Reason::ok, crowded};
+        EXPECT_EQ(choose_path(kTable, inputs), kTable.choose(op, 3, crowded, bytes));
+        EXPECT_EQ(choose_path(staged, inputs), (PathChoice{Path::host_staged, Reason::ok}));
+      }
+    }
   }
 }
 
-TEST(PathTable, SaysWhichTypesHaveNoReduction) {
+TEST(ChoosePath, SaysWhichTypesHaveNoReduction) {
   for (const Op op : kOps) {
     for (const DType dtype : all_dtypes()) {
       const bool reduction =
@@ -50,7 +53,7 @@ TEST(PathTable, SaysWhichTypesHaveNoReduction) {
       const bool refused = reduction && dtype == DType::f8e4m3;
       for (const std::uint32_t size : {1U, 4U}) {
         for (const Symmetry symmetry : {Symmetry::on, Symmetry::off}) {
-          const Reason reason = choose_path({size, symmetry, op, 64, dtype}).reason;
+          const Reason reason = choose_path(kTable, {size, symmetry, op, 64, dtype}).reason;
           EXPECT_EQ(reason == Reason::dtype_unsupported, refused);
         }
       }

@@ -76,9 +76,10 @@ class Checker {
   std::set<Path>* paths_;
 };
 
-void check_world(std::uint32_t ranks, Symmetry symmetry, const std::set<Path>& wanted_paths) {
+void check_world(std::uint32_t ranks, const PlanOptions& options,
+                 const std::set<Path>& wanted_paths) {
   const auto results = test::run_ranks(test::RankMode::threads, ranks, [&](World& world) {
-    Plan plan(Layout{{.tp = ranks}}, {.symmetry = symmetry});
+    Plan plan(Layout{{.tp = ranks}}, options);
     for (const DType dtype : all_dtypes()) {
       static_cast<void>(plan.slot(std::string(to_string(dtype)), {.groups = {GroupKind::tp},
                                                                   .dtype = dtype,
@@ -107,11 +108,20 @@ class GoldenPaths : public testing::TestWithParam<std::uint32_t> {};
 TEST_P(GoldenPaths, AgreeBitForBit) {
   const std::uint32_t ranks = GetParam();
   if (ranks == 1) {
-    check_world(1, Symmetry::on, {Path::local});
+    check_world(1, {}, {Path::local});
     return;
   }
-  check_world(ranks, Symmetry::on, {Path::host_inline, Path::host_direct});
-  check_world(ranks, Symmetry::off, {Path::host_staged});
+  check_world(ranks, {}, {Path::host_inline, Path::host_direct});
+  check_world(ranks, {.symmetry = Symmetry::off}, {Path::host_staged});
+}
+
+TEST_P(GoldenPaths, AgreeBitForBitWhereverTheyArePinned) {
+  const std::uint32_t ranks = GetParam();
+  for (const Path path : {Path::host_inline, Path::host_direct, Path::host_staged}) {
+    std::set<Path> wanted = {ranks == 1 ? Path::local : path};
+    if (ranks > 1 && path == Path::host_inline) wanted.insert(Path::host_direct);
+    check_world(ranks, {.path_table = PathTable::pinned(path)}, wanted);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Operands, GoldenPaths, testing::Range(1U, 9U));

@@ -35,6 +35,8 @@ std::uint64_t end_ticks(const Exchange& exchange, Path path) noexcept {
 }
 
 void note_copies(Verdict& verdict) noexcept {
+  // A table may stage every operand: that is then as promised.
+  if (verdict.path == Path::host_staged) return;
   if (verdict.copied_bytes != 0 && verdict.reason == Reason::ok) {
     verdict.reason = Reason::operand_not_in_heap;
   }
@@ -66,7 +68,8 @@ HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
       view_(plan, layout, plan.layout().pipeline_stage(domain.rank()), slots),
       rings_(&rings),
       pools_(options.pools),
-      slots_in_arena_(layout.slots_in_arena) {
+      slots_in_arena_(layout.slots_in_arena),
+      crowded_(options.crowded) {
   first_channel_.fill(kNone);
   std::size_t largest_group = 1;
   const std::uint32_t stage = plan.layout().pipeline_stage(domain.rank());
@@ -126,21 +129,25 @@ Verdict HostExecutor::run(GroupKind kind, const Call& call) {
 }
 
 PathChoice HostExecutor::choice_of(const Channel& channel, const Call& call) const noexcept {
-  return collectives::choose_path({channel.size(), plan_->options().symmetry, call.op,
-                                   collectives::agreed_bytes(call), call.dtype,
-                                   operand_reason(call)});
+  return collectives::choose_path(
+      plan_->options().path_table,
+      {channel.size(), plan_->options().symmetry, call.op, collectives::agreed_bytes(call),
+       call.dtype, operand_reason(call), crowded_});
 }
 
 void HostExecutor::throw_if_strict_forbids(const Channel& channel, const Call& call,
                                            PathChoice choice) const {
   const bool refused = choice.reason == Reason::dtype_unsupported;  // later, on every member
-  if (!plan_->options().strict || choice.reason == Reason::ok || refused) return;
+  const bool copies = choice.path == Path::host_staged;             // even where the table says so
+  if (!plan_->options().strict || refused || (choice.reason == Reason::ok && !copies)) return;
   throw Error(ErrorCode::strict_miss,
               "strict: " + std::string(to_string(call.op)) + " on " +
                   collectives::describe(channel.identity().kind, channel.ranks()) +
                   " would take path " + std::string(to_string(choice.path)) + " with reason " +
                   std::string(to_string(choice.reason)) + ": " +
-                  std::string(explain(choice.reason)),
+                  (choice.reason == Reason::ok
+                       ? "the table stages every operand, and strict mode allows no copies"
+                       : std::string(explain(choice.reason))),
               std::nullopt, std::string(to_string(call.op)));
 }
 

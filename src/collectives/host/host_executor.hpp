@@ -27,6 +27,7 @@ namespace cohort::host {
 struct HostExecutorOptions {
   std::uint32_t generation = 1;
   std::uint64_t first_sequence = 0;  ///< calls counted as done; tests start near the wrap
+  bool crowded = false;              ///< the host has more ranks than CPUs; equal on all ranks
   /// Channels in this first part of the arena go on from an earlier generation.
   std::size_t kept_bytes = 0;
   /// Memory node of each world rank, the same on all of them; empty if all are on one.
@@ -111,6 +112,7 @@ class HostExecutor final : public collectives::Executor {
   heap::SlotRings* rings_;
   heap::Pools* pools_;
   bool slots_in_arena_;
+  bool crowded_;
   std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)
   std::vector<std::unique_ptr<PairChannel>> pairs_;           // by channel; null without send_recv
   std::size_t reader_count_ = 0;                              // channels, then peers to send to

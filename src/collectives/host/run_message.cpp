@@ -99,7 +99,8 @@ void HostExecutor::send(PairChannel& pairs, Message& message, const Call& call,
 void HostExecutor::publish_message(PairChannel& pairs, Message& message, const Call& call,
                                    const Operands& operands, Verdict& verdict) {
   const std::size_t bytes = call.input.elements * bytes_of(call.dtype);
-  const bool in_heap = operands.input.has_value() && slots_in_arena_;
+  const bool staged = verdict.path == Path::host_staged;
+  const bool in_heap = operands.input.has_value() && slots_in_arena_ && !staged;
   Place place;
   if (in_heap) place = place_of(*operands.input);
   if (verdict.path == Path::host_inline) {
@@ -117,7 +118,7 @@ void HostExecutor::publish_message(PairChannel& pairs, Message& message, const C
     const Channel& channel = pairs.channel();
     std::memcpy(channel.arena_of(channel.self()) + offset, call.input.data, bytes);
     verdict.copied_bytes = bytes;
-    if (verdict.reason == Reason::ok) verdict.reason = staged_reason(call.input.data);
+    if (verdict.reason == Reason::ok && !staged) verdict.reason = staged_reason(call.input.data);
   }
   message.publish_pull(place, offset);
 }

@@ -48,6 +48,7 @@ std::string_view to_string(Reason reason) noexcept {
     case Reason::operand_not_in_heap: return "operand_not_in_heap";
     case Reason::dtype_unsupported: return "dtype_unsupported";
     case Reason::over_budget: return "over_budget";
+    case Reason::over_inline_limit: return "over_inline_limit";
   }
   return "unknown";
 }
@@ -67,6 +68,9 @@ std::string_view explain(Reason reason) noexcept {
     case Reason::over_budget:
       return "the operand lies in a scope's block that its pool had no room for, so every operand "
              "was copied into staging first; plan a larger pool (generate: --pool)";
+    case Reason::over_inline_limit:
+      return "path host_inline is pinned, but the operand is larger than what travels with a "
+             "header, so it was read where it lies; pin no path, or send less at once";
   }
   return "unknown";
 }

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <cohort/export.hpp>
+#include <cohort/verdict.hpp>
+
+namespace cohort {
+
+/// A path, and the largest agreed bytes for which it is taken.
+struct PathStep {
+  static constexpr std::size_t kUnlimited = std::numeric_limits<std::size_t>::max();
+  Path path = Path::host_direct;
+  std::size_t bytes_max = kUnlimited;
+  friend bool operator==(const PathStep&, const PathStep&) = default;
+};
+
+/// The paths of one operation in groups of one size, by growing bytes; the last has no limit.
+struct PathRow {
+  Op op = Op::barrier;
+  std::uint32_t ranks = 2;  ///< of the group
+  bool crowded = false;     ///< the host has more ranks than CPUs, so that waiting ranks yield
+  std::vector<PathStep> steps;
+  friend bool operator==(const PathRow&, const PathRow&) = default;
+};
+
+/// What a path table was measured on.
+struct Machine {
+  std::string cpu;  ///< model name, as the system spells it
+  std::uint32_t cpus = 0;
+  std::uint32_t numa_nodes = 0;
+  friend bool operator==(const Machine&, const Machine&) = default;
+};
+
+/// The machine that this process runs on; `cpus` are those it may use. Local.
+COHORT_EXPORT Machine this_machine();
+/// "AMD EPYC 9R14, 2 CPUs, 1 NUMA node".
+COHORT_EXPORT std::string to_string(const Machine& machine);
+
+/// Which path each call takes: a pure function of operation, group size and agreed bytes. A value:
+/// cheap to copy, never changes. `commit` refuses ranks whose tables differ.
+///
+/// Agreed bytes are those of which all members know: the operand of all_reduce and broadcast, one
+/// member's part of all_gather, the whole input of reduce_scatter and all_to_all; of v-forms the
+/// largest member's part, or their sum. A recv takes the path of its send.
+class COHORT_EXPORT PathTable {
+ public:
+  /// The built-in table: thresholds that do well on most machines.
+  PathTable();
+
+  /// A measured table. Rows may come in any order; an operation without rows keeps the built-in
+  /// ones. Local. Throws: Error{usage} naming the row that makes no sense.
+  PathTable(std::vector<PathRow> rows, Machine machine, std::string version);
+
+  /// Every call takes this path. What is too large for host_inline takes host_direct, with reason
+  /// `over_inline_limit`. Local. Throws: Error{usage} for `local`, which no call can choose.
+  static PathTable pinned(Path path);
+
+  /// Reads what `to_json` wrote. Local. Throws: Error{corrupt} naming the field.
+  static PathTable parse(std::string_view json);
+  /// One JSON document: schema, version, machine, rows. Throws: Error{usage} for a pinned table.
+  std::string to_json() const;
+
+  std::optional<Path> pin() const noexcept;
+  /// By operation, crowding and group size.
+  std::span<const PathRow> rows() const noexcept;
+  /// What it was measured on; nothing for built-in and pinned tables, which serve anywhere.
+  const std::optional<Machine>& machine() const noexcept;
+  /// Of cohort, when it was measured.
+  const std::string& version() const noexcept;
+
+  /// The steps of the row that is nearest: of the same crowding if there is one, of the largest
+  /// group that is not larger, else of the smallest. Local, never empty.
+  std::span<const PathStep> steps(Op op, std::uint32_t ranks, bool crowded) const noexcept;
+
+  /// The path of a call in a group of two ranks or more. Local. Cost: some nanoseconds.
+  PathChoice choose(Op op, std::uint32_t ranks, bool crowded, std::size_t bytes) const noexcept;
+
+  /// One line of text for each fact, for people and to compare.
+  std::vector<std::string> lines() const;
+
+  /// Equal tables have equal lines.
+  COHORT_EXPORT friend bool operator==(const PathTable& left, const PathTable& right);
+
+ private:
+  struct Data;
+  explicit PathTable(std::shared_ptr<const Data> data);
+  std::shared_ptr<const Data> data_;
+};
+
+}  // namespace cohort
