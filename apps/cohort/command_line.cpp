@@ -21,6 +21,7 @@
 #include "nearest.hpp"
 #include "plan.hpp"
 #include "run.hpp"
+#include "tune.hpp"
 
 namespace cohort {
 
@@ -44,6 +45,7 @@ void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream
   add_plan_command(app, output);
   add_run_command(app, output, errors);
   add_bench_command(app, output, errors);
+  add_tune_command(app, output, errors);
 }
 
 bool wants_json(int argument_count, const char* const* arguments) {

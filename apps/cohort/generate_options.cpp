@@ -42,7 +42,9 @@ EngineSpec EngineFlags::spec(const ModelConfig& config) const {
 }
 
 PlanOptions EngineFlags::plan_options() const {
-  return {.symmetry = symmetric == "off" ? Symmetry::off : Symmetry::on, .strict = strict};
+  return {.symmetry = symmetric == "off" ? Symmetry::off : Symmetry::on,
+          .strict = strict,
+          .path_table = paths.table()};
 }
 
 void add_engine_flags(CLI::App& command, EngineFlags& flags) {
@@ -80,6 +82,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->type_name("SIZE");
   command.add_flag("--strict", flags.strict,
                    "Any path but the promised one is an error on all ranks");
+  add_path_flags(command, flags.paths);
   add_layout_flags(command, flags.layout);
 }
 

@@ -14,6 +14,7 @@
 #include "layout_flags.hpp"
 #include "model/model_config.hpp"
 #include "model/sampler.hpp"
+#include "path_flags.hpp"
 
 namespace CLI {
 class App;
@@ -33,9 +34,11 @@ struct EngineFlags {
   std::string symmetric = "on";
   std::string pool;
   bool strict = false;
+  PathFlags paths;
 
   /// Throws: Error{usage} naming --pool if it is no size.
   EngineSpec spec(const ModelConfig& config) const;
+  /// Throws: what `PathFlags::table` throws.
   PlanOptions plan_options() const;
 };
 

@@ -118,6 +118,7 @@ void print_plan(const PlanFlags& flags, std::ostream& output) {
   const Footprint planned = footprint(plan);
   if (!flags.json) {
     output << planned;
+    for (const std::string& line : plan.options().path_table.lines()) output << line << '\n';
     return;
   }
   const LayoutSizes& sizes = layout.sizes();
@@ -129,6 +130,7 @@ void print_plan(const PlanFlags& flags, std::ostream& output) {
                         {"attn_dp", sizes.attn_dp},
                         {"attn_cp", sizes.attn_cp},
                         {"attn_tp", layout.attn_tp()}}},
+                      {"paths", plan.options().path_table.lines()},
                       {"slots", describe_slots(plan)},
                       {"pools", describe_pools(plan)},
                       {"footprint", describe_footprint(planned, layout.world_size())}};

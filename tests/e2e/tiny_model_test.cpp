@@ -121,6 +121,25 @@ TEST_F(TinyModel, StrictNamesThePoolThatIsTooSmall) {
   EXPECT_EQ(std::count(finished.errors.begin(), finished.errors.end(), '\n'), 1);
 }
 
+TEST_F(TinyModel, APinnedPathGivesTheSameTokensAndIsInTheTable) {
+  for (const std::string path : {"host_inline", "host_direct", "host_staged"}) {
+    const auto result = run_batch({2, 2, 1}, "--path " + path);
+    test::expect_tokens(result, golden());
+    std::size_t taken = 0;
+    for (const auto& row : result.at("communication")) {
+      if (row.at("path") == "local") continue;
+      if (row.at("path") == path) {
+        EXPECT_EQ(row.at("reason"), "ok");
+        ++taken;
+      } else {
+        EXPECT_EQ(path, "host_inline");
+        EXPECT_EQ(row.at("reason"), "over_inline_limit");
+      }
+    }
+    EXPECT_GT(taken, 0U) << path;
+  }
+}
+
 TEST_F(TinyModel, RanksAndTpFollowFromEachOther) {
   for (const char* flags : {"--ranks 2", "--tp 2", "--ranks 2 --tp 2"}) {
     const auto result = run_json(std::string("--max-tokens 3 ") + flags,

@@ -1,0 +1,93 @@
+#include "path_flags.hpp"
+
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+
+#include <CLI/CLI.hpp>
+
+#include <cohort/error.hpp>
+#include <cohort/version.hpp>
+
+namespace cohort {
+
+namespace {
+
+constexpr std::size_t kFileBytesMax = 4 << 20;
+
+[[noreturn]] void refuse(const std::string& problem) {
+  throw Error(ErrorCode::usage, problem, std::nullopt, "arguments");
+}
+
+std::string read_file(const std::string& name) {
+  std::ifstream file(name, std::ios::binary);
+  std::string text;
+  char buffer[4096];
+  while (file && text.size() <= kFileBytesMax) {
+    file.read(buffer, sizeof(buffer));
+    text.append(buffer, static_cast<std::size_t>(file.gcount()));
+  }
+  if (!file.eof() && text.size() <= kFileBytesMax) {
+    refuse("--path-table " + name + ": " + std::generic_category().message(errno));
+  }
+  if (text.size() > kFileBytesMax)
+    refuse("--path-table " + name + ": it is no path table: too long");
+  return text;
+}
+
+PathTable parse_file(const std::string& name) {
+  try {
+    return PathTable::parse(read_file(name));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corrupt) throw;
+    throw Error(ErrorCode::corrupt, "--path-table " + name + ": " + error.what(), std::nullopt,
+                "arguments");
+  }
+}
+
+/// Thresholds follow from caches, cores and code: elsewhere they may be far from the best.
+void check_origin(const std::string& name, const PathTable& table) {
+  const Machine here = this_machine();
+  const Machine there = table.machine().value_or(here);
+  const bool same_version = table.version() == COHORT_VERSION;
+  if (there == here && same_version) return;
+  refuse("--path-table " + name + " was measured on " + to_string(there) + " with cohort " +
+         table.version() + ", this is " + to_string(here) + " with cohort " COHORT_VERSION +
+         ": measure here with 'cohort tune -o FILE', or add --any-machine to use it all the same");
+}
+
+}  // namespace
+
+PathTable PathFlags::table() const {
+  if (!path.empty() && !table_file.empty()) {
+    refuse("--path contradicts --path-table: give one of them");
+  }
+  if (any_machine && table_file.empty()) refuse("--any-machine says nothing without --path-table");
+  if (!table_file.empty()) {
+    PathTable table = parse_file(table_file);
+    if (!any_machine) check_origin(table_file, table);
+    return table;
+  }
+  for (std::size_t i = 0; i < kPathCount && !path.empty(); ++i) {
+    if (to_string(static_cast<Path>(i)) == path) return PathTable::pinned(static_cast<Path>(i));
+  }
+  return {};
+}
+
+void add_path_flags(CLI::App& command, PathFlags& flags) {
+  command
+      .add_option("--path", flags.path,
+                  "Every call takes this path: host_inline, host_direct or host_staged. What is "
+                  "too large for host_inline takes host_direct, and its reason says so")
+      ->check(CLI::IsMember({"host_inline", "host_direct", "host_staged"}))
+      ->type_name("PATH");
+  command
+      .add_option("--path-table", flags.table_file,
+                  "Which path each call takes, as 'cohort tune' measured it (default: built in)")
+      ->type_name("FILE.json");
+  command.add_flag("--any-machine", flags.any_machine,
+                   "Use --path-table even if it was measured elsewhere");
+}
+
+}  // namespace cohort

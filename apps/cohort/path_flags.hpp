@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+
+#include <cohort/path_table.hpp>
+
+namespace CLI {
+class App;
+}
+
+namespace cohort {
+
+/// The flags that decide which paths calls take, as given.
+struct PathFlags {
+  std::string path;
+  std::string table_file;
+  bool any_machine = false;
+
+  /// The table they state; the built-in one if none is given. Reads the file. Local.
+  /// Throws: Error{usage} for flags that contradict each other, a file that cannot be read or a
+  /// table of another machine, Error{corrupt} naming file and field.
+  PathTable table() const;
+};
+
+/// Adds `--path`, `--path-table` and `--any-machine` to a command; `flags` is filled when the
+/// command is parsed and must outlive that. Local.
+void add_path_flags(CLI::App& command, PathFlags& flags);
+
+}  // namespace cohort
