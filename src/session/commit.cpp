@@ -99,8 +99,8 @@ void refuse_what_strict_forbids(const Plan& plan) {
                 "strict: every call on group " + std::string(to_string(kind)) +
                     " would take path " + std::string(to_string(Path::host_staged)) +
                     " with reason " + std::string(to_string(reason)) + ": " +
-                    (pinned ? "it is pinned, and strict mode allows no copies"
-                            : std::string(explain(reason))),
+                    (reason == Reason::ok ? "it is pinned, and strict mode allows no copies"
+                                          : std::string(explain(reason))),
                 std::nullopt, std::string(kPhase));
   }
 }

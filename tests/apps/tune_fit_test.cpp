@@ -58,7 +58,8 @@ double cost_of(const std::vector<PathTimes>& all, const std::vector<std::size_t>
     double best = std::numeric_limits<double>::infinity();
     for (const auto& us : all[i].us) best = std::min(best, us.value_or(best));
     cost += std::log(*all[i].us[paths[i]] / best);
-    if (i > 0 && paths[i] != paths[i - 1]) cost += 0.05;
+    if (paths[i] == kStaged) cost += 0.1;
+    if (i > 0 && paths[i] != paths[i - 1]) cost += 0.2;
   }
   return cost;
 }
