@@ -145,7 +145,7 @@ class SessionState {
   std::unique_ptr<host::HostExecutor> executor_;
   std::uint64_t registrations_at_commit_ = 0;
   std::shared_ptr<Lease::Anchor> anchor_;  // what leases know this session by
-  bool crowded_ = false;  // the host has more ranks than CPUs
+  bool crowded_ = false;                   // the host has more ranks than CPUs
   bool sealed_ = false;
   bool closed_ = false;
 };
