@@ -58,7 +58,7 @@ void add_bench_command(CLI::App& app, std::ostream& output, std::ostream& errors
   command->footer(kFooter);
   command->callback([flags, &output, &errors] {
     if (std::getenv("COHORT_BENCH_SOCKET") != nullptr) {
-      bench::run_bench_rank(bench::worker_settings());
+      bench::run_bench_rank(bench::worker_settings(), flags->paths.table());
     } else {
       run_bench(*flags, output, errors);
     }

@@ -137,6 +137,7 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
   command.add_flag("--json", flags.json, "Print one JSON document instead of a table");
   command.add_option("--plot", flags.plot, "Also draw the times over the sizes, as SVG")
       ->type_name("FILE.svg");
+  add_path_flags(command, flags.paths);
 }
 
 BenchOptions read_bench_flags(const BenchFlags& flags) {
@@ -162,6 +163,8 @@ BenchOptions read_bench_flags(const BenchFlags& flags) {
   }
   const auto operands = names_of(flags.operands, "operands", {"heap", "ordinary"});
   const auto buffers = names_of(flags.buffers, "buffers", {"warm", "rotating"});
+  static_cast<void>(flags.paths.table());  // refused here, once, and not by every rank
+  options.path_arguments = flags.paths.arguments();
   options.heap = contains(operands, "heap");
   options.ordinary = contains(operands, "ordinary");
   options.warm = contains(buffers, "warm");

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "path_flags.hpp"
+
 namespace CLI {
 class App;
 }
@@ -27,6 +29,7 @@ struct BenchFlags {
   bool quick = false;
   bool json = false;
   std::string plot{};
+  PathFlags paths{};
 };
 
 /// What to measure: the flags, read and checked.
@@ -38,6 +41,7 @@ struct BenchOptions {
   std::vector<std::string> peers;  ///< "auto" alone, or names; none at all is an empty list
   std::string peer_folder;         ///< "" is beside the command
   std::string against;             ///< another build of this command, measured as a peer; or ""
+  std::vector<std::string> path_arguments;  ///< for the command's own ranks
   bool heap = true;
   bool ordinary = true;
   bool warm = true;
@@ -48,7 +52,8 @@ struct BenchOptions {
 
 void add_bench_flags(CLI::App& command, BenchFlags& flags);
 
-/// Pure. Throws: Error{usage} naming the flag and what it takes.
+/// Reads the path table's file, if there is one. Throws: Error{usage} naming the flag and what it
+/// takes, or as PathFlags::table.
 BenchOptions read_bench_flags(const BenchFlags& flags);
 
 /// "8..8Mi" (powers of two), "8,1Ki,3000", or both mixed, in rising order. Pure.

@@ -35,7 +35,10 @@ class Run {
       : options_(options), ranks_(ranks), progress_(progress), measurement_(measurement) {
     const std::uint32_t cpus = usable_cpu_count();
     spins_ = ranks <= cpus;
-    own_ = start({"cohort", "", "", {"cohort", "bench"}, false, {}});
+    Implementation own{"cohort", "", "", {"cohort", "bench"}, false, {}};
+    own.arguments.insert(own.arguments.end(), options.path_arguments.begin(),
+                         options.path_arguments.end());
+    own_ = start(own);
     reference_ = start({"reference", "", "", {"cohort", "bench"}, false, {}});
     const PeerList peers = find_peers(options, ranks, cpus);
     for (const MissingPeer& missing : peers.missing) remark(missing.name, missing.why);

@@ -20,8 +20,8 @@ DType dtype_of(const Job& job) {
 
 /// Two slots for operands, and a group of one rank beside the group of all.
 struct BenchPlan {
-  explicit BenchPlan(std::uint32_t ranks, std::size_t pool)
-      : plan(Layout({.tp = ranks, .attn_dp = ranks})),
+  BenchPlan(std::uint32_t ranks, std::size_t pool, const PathTable& paths)
+      : plan(Layout({.tp = ranks, .attn_dp = ranks}), {.path_table = paths}),
         input(plan.slot("bench_input", spec(pool))),
         output(plan.slot("bench_output", spec(pool))) {}
 
@@ -39,8 +39,8 @@ struct BenchPlan {
 
 class CohortSubject final : public Subject {
  public:
-  CohortSubject(World& world, std::size_t pool)
-      : planned_(world.size(), pool),
+  CohortSubject(World& world, std::size_t pool, const PathTable& paths)
+      : planned_(world.size(), pool, paths),
         session_(commit(world, planned_.plan)),
         group_(session_.group(GroupKind::tp)),
         alone_(session_.group(GroupKind::attn_tp)),
@@ -140,7 +140,7 @@ class CohortSubject final : public Subject {
 
 }  // namespace
 
-void run_bench_rank(const WorkerSettings& settings) {
+void run_bench_rank(const WorkerSettings& settings, const PathTable& paths) {
   const std::size_t pool = pool_bytes(settings.bytes_max);
   if (settings.name == "reference") {
     ReferenceSubject subject(settings, pool);
@@ -149,7 +149,7 @@ void run_bench_rank(const WorkerSettings& settings) {
     return;
   }
   World world = World::join(Bootstrap::from_environment());
-  CohortSubject subject(world, pool);
+  CohortSubject subject(world, pool, paths);
   // After the join: it looks at how many CPUs the ranks of this host have between them.
   bind_to_own_cpu(settings.rank, settings.rank_count);
   serve(subject, settings);

@@ -75,6 +75,14 @@ PathTable PathFlags::table() const {
   return {};
 }
 
+std::vector<std::string> PathFlags::arguments() const {
+  std::vector<std::string> result;
+  if (!path.empty()) result.insert(result.end(), {"--path", path});
+  if (!table_file.empty()) result.insert(result.end(), {"--path-table", table_file});
+  if (any_machine) result.emplace_back("--any-machine");
+  return result;
+}
+
 void add_path_flags(CLI::App& command, PathFlags& flags) {
   command
       .add_option("--path", flags.path,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <cohort/path_table.hpp>
 
@@ -12,14 +13,16 @@ namespace cohort {
 
 /// The flags that decide which paths calls take, as given.
 struct PathFlags {
-  std::string path;
-  std::string table_file;
+  std::string path{};
+  std::string table_file{};
   bool any_machine = false;
 
   /// The table they state; the built-in one if none is given. Reads the file. Local.
   /// Throws: Error{usage} for flags that contradict each other, a file that cannot be read or a
   /// table of another machine, Error{corrupt} naming file and field.
   PathTable table() const;
+  /// These flags as another process of this command takes them. Pure.
+  std::vector<std::string> arguments() const;
 };
 
 /// Adds `--path`, `--path-table` and `--any-machine` to a command; `flags` is filled when the

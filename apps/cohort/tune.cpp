@@ -35,8 +35,8 @@ constexpr std::uint32_t kRanksMax = 64;
 constexpr double kRegretWanted = 0.05;
 
 constexpr const char* kFooter =
-    R"(Groups of every size given are measured alone and, where this leaves CPUs idle, in a world of more
-ranks than CPUs, because waiting ranks behave differently there. Run it while the machine does
+    R"(Groups of every size given are measured alone and, where this leaves CPUs idle, in a world of
+more ranks than CPUs, because waiting ranks behave differently there. Run it while the machine does
 nothing else. The table is for this machine and this version of cohort.
 
 Examples:

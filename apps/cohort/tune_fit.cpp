@@ -10,9 +10,6 @@ namespace {
 
 /// A change of path must save as much as 20 % at one size, or less at each of several.
 constexpr double kChangeCost = 0.2;
-/// Staging copies what could be read where it lies, and strict mode refuses it: it must be 10 %
-/// faster.
-constexpr double kStagedCost = 0.1;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
 double best_of(const PathTimes& times) {
@@ -23,8 +20,7 @@ double best_of(const PathTimes& times) {
 
 double loss(const PathTimes& times, std::size_t path) {
   if (!times.us[path]) return kNever;
-  const double handicap = static_cast<Path>(path) == Path::host_staged ? kStagedCost : 0;
-  return std::log(*times.us[path] / best_of(times)) + handicap;
+  return std::log(*times.us[path] / best_of(times));
 }
 
 }  // namespace

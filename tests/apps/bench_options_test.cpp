@@ -56,6 +56,12 @@ TEST(BenchOptions, NoPeersIsAnEmptyList) {
   EXPECT_THAT(read_bench_flags({.peers = "shm,gloo"}).peers, ElementsAre("shm", "gloo"));
 }
 
+TEST(BenchOptions, RanksGetThePathFlagsAsTheyWereGiven) {
+  EXPECT_THAT(read_bench_flags({}).path_arguments, IsEmpty());
+  EXPECT_THAT(read_bench_flags({.paths = {.path = "host_direct"}}).path_arguments,
+              ElementsAre("--path", "host_direct"));
+}
+
 TEST(BenchOptions, EachRefusalNamesItsFlagAndWhatItTakes) {
   EXPECT_THAT(refusal({.ops = "all_reduce,gather"}),
               AllOf(HasSubstr("--ops"), HasSubstr("'gather'"), HasSubstr("reduce_scatter")));
@@ -74,6 +80,8 @@ TEST(BenchOptions, EachRefusalNamesItsFlagAndWhatItTakes) {
   EXPECT_THAT(refusal({.against = "/no/such/program"}), HasSubstr("--against"));
   EXPECT_THAT(refusal({.rounds = 0}), HasSubstr("--rounds"));
   EXPECT_THAT(refusal({.seconds = 0}), HasSubstr("--seconds"));
+  EXPECT_THAT(refusal({.paths = {.path = "host_direct", .table_file = "t.json"}}),
+              HasSubstr("--path contradicts --path-table"));
 }
 
 TEST(BenchJob, ALineReadsBackAsTheJobItCameFrom) {

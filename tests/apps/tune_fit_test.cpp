@@ -45,7 +45,7 @@ TEST(TuneFit, NoiseOfAFewPercentMakesNoThresholds) {
   EXPECT_NEAR(fit.worst_regret, 0.04, 1e-9);
 }
 
-TEST(TuneFit, StagedServesWhereItIsFaster) {
+TEST(TuneFit, AnyPathServesWhereItIsFaster) {
   const std::vector<PathTimes> all = {times(8, 1, 2, 3), times(16, {}, 2, 1), times(32, {}, 2, 1)};
   EXPECT_EQ(fit_steps(all).steps,
             (std::vector<PathStep>{{Path::host_inline, 8}, {Path::host_staged}}));
@@ -58,7 +58,6 @@ double cost_of(const std::vector<PathTimes>& all, const std::vector<std::size_t>
     double best = std::numeric_limits<double>::infinity();
     for (const auto& us : all[i].us) best = std::min(best, us.value_or(best));
     cost += std::log(*all[i].us[paths[i]] / best);
-    if (paths[i] == kStaged) cost += 0.1;
     if (i > 0 && paths[i] != paths[i - 1]) cost += 0.2;
   }
   return cost;

@@ -73,6 +73,15 @@ TEST_F(BenchCommand, MoreRanksThanCpusAndIntegers) {
   EXPECT_THAT(finished.output, HasSubstr("reduce_scatter"));
 }
 
+TEST_F(BenchCommand, APathIsPinned) {
+  for (const char* path : {"host_inline", "host_direct"}) {
+    const test::Finished finished =
+        bench({"--peers", "none", "--ops", "all_gather", "--bytes", "4Ki", "--path", path});
+    ASSERT_EQ(finished.exit_code, 0) << finished.errors;
+    EXPECT_THAT(finished.output, HasSubstr(path));
+  }
+}
+
 TEST_F(BenchCommand, APeerThatEndsIsNamedAndTheRestIsMeasured) {
   write_peer("#!/bin/sh\necho 'no such device' >&2\nexit 3\n");
   const test::Finished finished =
