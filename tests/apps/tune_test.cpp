@@ -22,7 +22,6 @@ namespace cohort {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 
 struct Outcome {
   int exit_code = 0;
