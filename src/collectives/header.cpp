@@ -90,7 +90,8 @@ std::uint64_t call_hash(const ChannelIdentity& channel, const Call& call, Path p
   return XXH3_64bits(words.data(), sizeof(words));
 }
 
-CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place place) noexcept {
+CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place place,
+                     std::uint32_t generation) noexcept {
   CallRecord record;
   record.sequence = sequence;
   record.bytes = agreed_bytes(call);
@@ -98,11 +99,59 @@ CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place 
   record.place = place.word();
   record.root = agreed_root(call);
   record.receiver = agreed_receiver(call);
+  record.generation = generation;
   record.op = call.op;
   record.reduce_op = agreed_reduce_op(call);
   record.dtype = call.dtype;
   record.path = path;
   return record;
+}
+
+// A peer that reads one of the words of the next record has thereby seen that record's sequence.
+void NotedCall::store(const CallRecord& record) noexcept {
+  words_[0].store(record.sequence, std::memory_order_relaxed);
+  words_[1].store(record.bytes, std::memory_order_release);
+  words_[2].store(record.counts_hash, std::memory_order_release);
+  words_[3].store(record.place, std::memory_order_release);
+  words_[4].store(std::uint64_t{record.receiver} << 32U | record.root, std::memory_order_release);
+  words_[5].store(std::uint64_t{record.generation} << 32U |
+                      std::uint64_t{static_cast<std::uint8_t>(record.op)} << 24U |
+                      std::uint64_t{static_cast<std::uint8_t>(record.reduce_op)} << 16U |
+                      std::uint64_t{static_cast<std::uint8_t>(record.dtype)} << 8U |
+                      std::uint64_t{static_cast<std::uint8_t>(record.path)},
+                  std::memory_order_release);
+}
+
+void NotedCall::clear(std::uint64_t sequence) noexcept {
+  words_[0].store(~sequence, std::memory_order_relaxed);
+}
+
+CallRecord NotedCall::load() const noexcept {
+  const auto word = [this](std::size_t index) {
+    return words_[index].load(std::memory_order_acquire);
+  };
+  const auto byte = [&word](unsigned index) {
+    return static_cast<std::uint8_t>(word(5) >> 8U * index);
+  };
+  CallRecord record;
+  record.sequence = word(0);
+  record.bytes = word(1);
+  record.counts_hash = word(2);
+  record.place = word(3);
+  record.root = static_cast<std::uint32_t>(word(4));
+  record.receiver = static_cast<std::uint32_t>(word(4) >> 32U);
+  record.generation = static_cast<std::uint32_t>(word(5) >> 32U);
+  record.op = static_cast<Op>(byte(3));
+  record.reduce_op = static_cast<ReduceOp>(byte(2));
+  record.dtype = static_cast<DType>(byte(1));
+  record.path = static_cast<Path>(byte(0));
+  return record;
+}
+
+std::optional<CallRecord> NotedCall::load_of(std::uint64_t sequence) const noexcept {
+  const CallRecord record = load();
+  if (words_[0].load(std::memory_order_acquire) != sequence) return std::nullopt;
+  return record.sequence == sequence ? std::optional(record) : std::nullopt;
 }
 
 void write_refusal(CallNote& note, std::string_view why) noexcept {
@@ -134,6 +183,12 @@ std::string describe(const CallRecord& record) {
             std::to_string(std::size_t{place.unit()} * heap::BlockAllocator::kUnitBytes);
   }
   return text + ")";
+}
+
+std::string other_generation(const CallRecord& mine, const CallRecord& theirs) {
+  if (mine.generation == theirs.generation) return {};
+  return " (one of generation " + std::to_string(mine.generation) + ", the other of generation " +
+         std::to_string(theirs.generation) + " of the plan)";
 }
 
 std::string describe(GroupKind kind, std::span<const WorldRank> ranks) {

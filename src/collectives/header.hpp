@@ -6,6 +6,8 @@
 // in-heap places that differ, are a mismatch. Beside it lies the call in plain words, read only to
 // print both sides.
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -84,7 +86,7 @@ std::size_t agreed_bytes(const Call& call) noexcept;
 /// Hash over everything that all members must state alike.
 std::uint64_t call_hash(const ChannelIdentity& channel, const Call& call, Path path) noexcept;
 
-/// A call in plain words, kept beside its header; trivially copyable, lives in the arena.
+/// A call in plain words, kept beside its header.
 struct CallRecord {
   std::uint64_t sequence = 0;
   std::uint64_t bytes = 0;
@@ -92,26 +94,49 @@ struct CallRecord {
   std::uint64_t place = 0;
   std::uint32_t root = 0;
   std::uint32_t receiver = 0;
+  std::uint32_t generation = 0;
   Op op = Op::barrier;
   ReduceOp reduce_op = ReduceOp::sum;
   DType dtype = DType::f32;
   Path path = Path::local;
 };
 
+/// A CallRecord in the arena of the rank that makes the call. Peers may look while the next record
+/// is being written: every word is atomic, and the sequence is written first.
+class NotedCall {
+ public:
+  /// By its owner.
+  void store(const CallRecord& record) noexcept;
+  /// Before peers can look: there has been no call, and the next one is not `sequence`.
+  void clear(std::uint64_t sequence) noexcept;
+  /// Requires: the owner has published this call and cannot have begun the one that follows it
+  /// here.
+  CallRecord load() const noexcept;
+  /// The record of call `sequence`, which has been seen published; nothing if it is being replaced.
+  std::optional<CallRecord> load_of(std::uint64_t sequence) const noexcept;
+
+ private:
+  std::array<std::atomic<std::uint64_t>, 6> words_{};
+};
+
 /// What a rank keeps beside one header place.
 struct CallNote {
-  CallRecord call;
+  NotedCall call;
   char refusal[208] = {};  ///< why, written only when the place says refused; ends with 0
 };
 static_assert(sizeof(CallNote) == 256);
 
-CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place place) noexcept;
+CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place place,
+                     std::uint32_t generation = 0) noexcept;
 
 /// Keeps why a call was refused, cut to what a note holds.
 void write_refusal(CallNote& note, std::string_view why) noexcept;
 
 /// "all_reduce(sum, f32, 4096 bytes, host_direct)".
 std::string describe(const CallRecord& record);
+
+/// " (one of generation 2, the other of generation 3 of the plan)" if that is so, else nothing.
+std::string other_generation(const CallRecord& mine, const CallRecord& theirs);
 
 /// "attn_cp [0, 2]".
 std::string describe(GroupKind kind, std::span<const WorldRank> ranks);

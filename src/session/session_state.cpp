@@ -11,6 +11,7 @@
 #include "base/test_point.hpp"
 #include "collectives/header.hpp"
 #include "collectives/host/host_executor.hpp"
+#include "collectives/host/last_calls.hpp"
 #include "collectives/path_table.hpp"
 
 namespace cohort {
@@ -24,6 +25,7 @@ SessionState::SessionState(host::Domain& domain, const Plan& plan, std::uint32_t
       layout_(heap::arena_layout(plan_)) {}
 
 SessionState::~SessionState() {
+  domain_->remove_history(*this);
   release_leases();
   if (scopes_) scopes_->session = nullptr;
   if (!sealed_ || closed_ || domain_->poisoned()) return;
@@ -60,6 +62,11 @@ void SessionState::map_peers(host::Domain::TimePoint deadline) {
   arena_->map_peers(deadline);
   executor->attach();
   executor_ = std::move(executor);
+  domain_->add_history(*this);
+}
+
+std::string SessionState::last_calls_of(WorldRank rank) const {
+  return host::last_calls_of(rank, domain_->rank(), groups_, layout_, *arena_);
 }
 
 // Each rank as it is placed now: a rank that moves later only reads in a less fortunate order.

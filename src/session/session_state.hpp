@@ -40,10 +40,10 @@ struct ScopeContext {
   SessionState* session = nullptr;  ///< none once the session is gone
 };
 
-class SessionState {
+class SessionState final : public host::CallHistory {
  public:
   SessionState(host::Domain& domain, const Plan& plan, std::uint32_t generation);
-  ~SessionState();
+  ~SessionState() override;
   SessionState(const SessionState&) = delete;
   SessionState& operator=(const SessionState&) = delete;
 
@@ -91,6 +91,8 @@ class SessionState {
 
   /// Collective; local if the job has failed.
   void close(std::chrono::milliseconds limit);
+
+  std::string last_calls_of(WorldRank rank) const override;
 
  private:
   friend class Lease;

@@ -1,8 +1,10 @@
 #include "collectives/header.hpp"
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -165,6 +167,54 @@ TEST(Describe, SaysACallInPlainWords) {
   EXPECT_EQ(describe(record_of(scene.call, Path::host_inline, 4, Place{})), "barrier");
   const std::array ranks = {WorldRank{0}, WorldRank{2}};
   EXPECT_EQ(describe(GroupKind::attn_cp, ranks), "attn_cp [0, 2]");
+}
+
+TEST(NotedCall, IsReadWholeOrNotAtAll) {
+  Scene scene;
+  NotedCall noted;
+  noted.clear(4);
+  EXPECT_FALSE(noted.load_of(4)) << "no call yet, also if the count begins at 4";
+  const CallRecord first = record_of(scene.call, Path::host_direct, 5, Place::in_heap({2, 1}), 7);
+  noted.store(first);
+  ASSERT_TRUE(noted.load_of(5));
+  EXPECT_EQ(describe(*noted.load_of(5)), describe(first));
+  EXPECT_EQ(noted.load_of(5)->generation, 7U);
+  EXPECT_FALSE(noted.load_of(3));
+
+  // What a peer sees of a rank that goes on belongs to the call that it asked for.
+  std::atomic<std::uint64_t> published{5};
+  std::atomic<bool> enough{false};
+  std::thread owner([&] {
+    CallRecord next = first;
+    for (std::uint64_t call = 7; !enough.load(); call += 2) {
+      next.sequence = next.bytes = next.counts_hash = next.place = call;
+      next.root = next.receiver = next.generation = static_cast<std::uint32_t>(call);
+      noted.store(next);
+      published.store(call);
+      if (call % 16 == 1) std::this_thread::yield();
+    }
+  });
+  for (int seen = 0; seen < 200;) {
+    const std::uint64_t call = published.load();
+    const auto record = noted.load_of(call);
+    if (call == 5 || !record) continue;
+    ++seen;
+    ASSERT_EQ(record->bytes, call);
+    ASSERT_EQ(record->place, call);
+    ASSERT_EQ(record->generation, static_cast<std::uint32_t>(call));
+  }
+  enough = true;
+  owner.join();
+}
+
+TEST(Describe, TellsThatCallsAreOfDifferentGenerations) {
+  CallRecord one;
+  CallRecord other;
+  EXPECT_EQ(other_generation(one, other), "");
+  one.generation = 2;
+  other.generation = 3;
+  EXPECT_EQ(other_generation(one, other),
+            " (one of generation 2, the other of generation 3 of the plan)");
 }
 
 }  // namespace

@@ -12,8 +12,13 @@ namespace cohort::sim {
 
 /// Nothing if a run ended as foretold: well with right results; or with one error for all, a
 /// mismatch that shows both sides or a timeout that names the mutated rank, and not one wrong
-/// result before it.
-std::string disagreement(const Mutation& mutation, Outcome foretold, const RunEnd& end);
+/// result before it. The timeout also tells that rank's last call on every lane.
+std::string disagreement(const Mutation& mutation, const Foretold& foretold, const RunEnd& end);
+
+/// Nothing if the text of a timeout tells what a rank called last on every lane, else what is
+/// missing. `proved`: before the program, slots were proven by broadcasts on lane 0.
+std::string missing_calls(const std::string& text, const Layout& layout, WorldRank rank,
+                          const LastCalls& last_calls, bool proved);
 
 /// How a mutated job ends if nobody compares headers.
 enum class Unchecked : std::uint8_t {

@@ -150,7 +150,7 @@ class Board {
     for (std::uint32_t rank = 0; rank < calls_.size(); ++rank) {
       if (call_of(rank) != nullptr) outcome = Outcome::timeout;
     }
-    return {differs ? Outcome::mismatch : outcome, std::move(programs_)};
+    return {differs ? Outcome::mismatch : outcome, std::move(programs_), last_calls()};
   }
 
  private:
@@ -177,6 +177,18 @@ class Board {
       if (differ(mine, *theirs)) return Seen::difference;
     }
     return Seen::all_alike;
+  }
+
+  /// A rank that waits has published the call that it waits in.
+  std::vector<LastCalls> last_calls() const {
+    std::vector<LastCalls> last(calls_.size());
+    for (std::uint32_t rank = 0; rank < calls_.size(); ++rank) {
+      const std::size_t end = std::min(at_[rank] + 1, calls_[rank].size());
+      for (std::size_t i = 0; i < end; ++i) {
+        last[rank][calls_[rank][i].channel] = std::get<Op>(calls_[rank][i].agreed);
+      }
+    }
+    return last;
   }
 
   Step& step_of(std::uint32_t rank) { return programs_[rank][call_of(rank)->step]; }

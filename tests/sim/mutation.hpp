@@ -3,8 +3,10 @@
 // One rank that does something else than the others, and what must come of it.
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/program.hpp"
@@ -42,11 +44,15 @@ Mutation random_mutation(std::uint32_t rank_count, std::uint64_t seed);
 enum class Outcome : std::uint8_t { well, mismatch, timeout };
 const char* to_string(Outcome outcome) noexcept;
 
+/// What a rank called last on each lane of its groups of several members.
+using LastCalls = std::map<std::pair<GroupKind, std::uint32_t>, Op>;
+
 struct Foretold {
   Outcome outcome = Outcome::well;
   /// The programs, where each call knows which calls it meets. Two calls that look alike meet even
   /// if their callers meant different ones: no header can tell, and each gets the other's values.
   std::vector<std::vector<Step>> programs;
+  std::vector<LastCalls> last_calls;  ///< by rank, when no rank can go on
 };
 
 /// What the calls of these programs come to, told from the programs alone: which calls wait for

@@ -26,7 +26,7 @@ TEST(Mutations, EndAsForetold) {
     const Foretold foretold = foretell(mutation.layout, mutation.programs);
     ++outcomes[static_cast<std::size_t>(foretold.outcome)];
     const RunEnd end = worlds.run(mutation.layout, foretold.programs, seed);
-    ASSERT_EQ(disagreement(mutation, foretold.outcome, end), "") << "seed " << seed;
+    ASSERT_EQ(disagreement(mutation, foretold, end), "") << "seed " << seed;
   }
   for (const int count : outcomes) EXPECT_GT(count, 10);
 }

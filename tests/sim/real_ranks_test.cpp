@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cohort/cohort.hpp>
@@ -14,6 +15,8 @@
 
 namespace cohort::sim {
 namespace {
+
+using testing::HasSubstr;
 
 constexpr std::size_t kSteps = 60;
 constexpr std::uint64_t kMutations = 200;
@@ -87,9 +90,73 @@ TEST(RealRanks, MutationsEndAsForetold) {
       ++failed;
       EXPECT_EQ(to_string(result.error->code()), std::string_view(to_string(foretold.outcome)))
           << mutation.text << ": " << result.error->what();
+      if (result.error->code() != ErrorCode::timeout) continue;
+      const std::string about = std::to_string(result.error->rank().value().index());
+      EXPECT_THAT(result.error->what(), HasSubstr("last calls of rank " + about + ": "))
+          << mutation.text;
     }
     EXPECT_EQ(failed == 0, foretold.outcome == Outcome::well) << mutation.text;
   }
+}
+
+/// Everybody calls the same; the last rank then does something else for ever.
+void call_and_stay_away(World& world, const Layout& layout, bool stays_away) {
+  Session session = commit(world, program_plan(layout));
+  const Group tp = session.group(GroupKind::tp);
+  const Group attn_cp = session.group(GroupKind::attn_cp);
+  const Lane first{0};
+  const Lane second{1};
+  std::ignore = tp.barrier(second);
+  std::ignore = tp.all_reduce(session.take(SlotId{0}).elements(1500), ReduceOp::max, second);
+  std::ignore = attn_cp.broadcast(session.take(SlotId{1}).elements(3), GroupRank{1}, first);
+  if (world.rank() == WorldRank{2}) {
+    std::ignore = tp.send(session.take(SlotId{0}).elements(2), GroupRank{0}, second);
+  }
+  if (stays_away) {
+    while (!world.domain().poisoned()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    world.domain().check("doing something else");
+  }
+  // Of the others rank 0 alone waits for the late one: ranks 1 and 3 are done and close.
+  std::ignore = attn_cp.barrier(first);
+  session.close();
+}
+
+void check_late_rank(test::RankMode mode) {
+  const Layout layout({.tp = 4, .attn_cp = 2});
+  const WorldRank late{2};
+  WaitLimits limits = test::patient_limits();
+  limits.steady = std::chrono::milliseconds(500);
+  const auto results = test::run_ranks(
+      mode, layout.world_size(),
+      [&](World& world) {
+        call_and_stay_away(world, layout, world.rank() == late);
+        return std::string();
+      },
+      limits);
+  for (const test::RankResult& result : results) {
+    ASSERT_TRUE(result.error);
+    EXPECT_EQ(result.error->code(), ErrorCode::timeout);
+    EXPECT_EQ(result.error->rank(), late);
+    const std::string text = result.error->what();
+    EXPECT_EQ(
+        missing_calls(
+            text, layout, late,
+            {{{GroupKind::tp, 1}, Op::all_reduce}, {{GroupKind::attn_cp, 0}, Op::broadcast}}, true),
+        "");
+    EXPECT_THAT(text, HasSubstr("all_reduce(max, f32, 6000 bytes, host_direct, slot 0 entry 0)"));
+    EXPECT_THAT(text, HasSubstr("rank 0 waited "));
+    EXPECT_THAT(text, HasSubstr("attn_cp [0, 2] lane 0 call "));
+    EXPECT_THAT(text, HasSubstr("message 1 send(2 to 0, f32, 8 bytes, host_inline, slot 0 entry "
+                                "0) to rank 0"));
+  }
+}
+
+TEST(RealRanks, ATimeoutTellsTheLateRanksLastCallOnEachLane) {
+  check_late_rank(test::RankMode::threads);
+}
+
+TEST(RealRanks, ATimeoutTellsTheLastCallsOfAnotherProcess) {
+  check_late_rank(test::RankMode::processes);
 }
 
 }  // namespace

@@ -135,7 +135,7 @@ int run_mutations(const Options& options) {
     const auto mutation = cohort::sim::random_mutation(ranks, seed);
     const auto foretold = cohort::sim::foretell(mutation.layout, mutation.programs);
     const auto end = worlds.run(mutation.layout, foretold.programs, seed);
-    const std::string wrong = cohort::sim::disagreement(mutation, foretold.outcome, end);
+    const std::string wrong = cohort::sim::disagreement(mutation, foretold, end);
     if (!wrong.empty()) {
       std::printf("seed %llu on %u ranks: %s", static_cast<unsigned long long>(seed), ranks,
                   wrong.c_str());

@@ -30,6 +30,7 @@ struct RankEnd {
 struct RunEnd {
   std::vector<RankEnd> ranks;
   bool clock_moved = false;
+  bool proved = false;  ///< slots and pools, before the programs began
   std::uint64_t switches = 0;
   std::uint64_t schedule_hash = 0;
   std::string schedule;

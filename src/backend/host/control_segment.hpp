@@ -20,7 +20,7 @@ namespace cohort::host {
 inline constexpr std::size_t kCacheLine = 64;
 inline constexpr std::uint64_t kControlMagic = 0x31'6c72'7463'6863;  // "chctrl1"
 /// Raised with every change of this file's layout or of the protocol over it.
-inline constexpr std::uint32_t kControlAbi = 2;
+inline constexpr std::uint32_t kControlAbi = 3;
 
 enum class RankState : std::uint32_t { absent, joined, left, dead };
 

@@ -35,7 +35,7 @@
 
 namespace cohort::host {
 
-/// What a wait is about, for messages: "all_reduce on attn_cp [0, 2], call 17".
+/// What a wait is about, for messages: "all_reduce on attn_cp [0, 2] lane 0, call 17".
 struct WaitSubject {
   std::string_view phase;  ///< goes into Error::phase()
   std::string text;        ///< what this rank was doing
@@ -46,6 +46,15 @@ struct Waiting {
   WorldRank peer;
   std::chrono::steady_clock::time_point since;
   std::string subject;  ///< empty until the wait is longer than the stall limit
+};
+
+/// What knows which calls ranks have made, for the text of a timeout.
+class CallHistory {
+ public:
+  virtual ~CallHistory() = default;
+  /// "last calls of rank 3: tp [0, 1, 2, 3] lane 0 call 7 barrier, lane 1 none"; empty if it knows
+  /// nothing of that rank. Local, and while that rank goes on with its calls.
+  virtual std::string last_calls_of(WorldRank rank) const = 0;
 };
 
 class Domain : public std::enable_shared_from_this<Domain> {
@@ -81,7 +90,8 @@ class Domain : public std::enable_shared_from_this<Domain> {
   /// Waits until `ready()` for something that `peer` must do. Spins while every rank has a CPU,
   /// yields a bounded number of rounds otherwise, then sleeps on the peer's bell.
   /// Throws: the domain's fault; past `limit` publishes and throws Error{timeout} naming the rank
-  /// at the end of the chain of waits; if `peer` left, publishes and throws Error{peer_failed}.
+  /// at the end of the chain of waits, with its last calls, or those of all ranks that wait for
+  /// each other; if `peer` left, publishes and throws Error{peer_failed}.
   template <typename Ready, typename Subject>
   void wait_for(WorldRank peer, std::chrono::milliseconds limit, const Ready& ready,
                 const Subject& subject) {
@@ -102,6 +112,10 @@ class Domain : public std::enable_shared_from_this<Domain> {
   void wake() noexcept {
     if (sleepers_->load(std::memory_order_seq_cst) != 0) ring();
   }
+
+  /// From now on timeouts tell what `history` knows. By this rank's thread.
+  void add_history(const CallHistory& history);
+  void remove_history(const CallHistory& history) noexcept;
 
   /// What a rank has been waiting for since longer than a few microseconds. Local; any thread.
   std::optional<Waiting> waiting(WorldRank rank) const;
@@ -184,6 +198,7 @@ class Domain : public std::enable_shared_from_this<Domain> {
   void check_wait(WorldRank peer, FunctionRef<bool()> ready, FunctionRef<WaitSubject()> subject);
   void note_subject(const std::string& text) noexcept;
   Error late(WorldRank peer, TimePoint started, const WaitSubject& subject) const;
+  std::string last_calls_of(std::span<const WorldRank> ranks) const;
 
   WorldRank rank_;
   std::uint32_t rank_count_ = 1;

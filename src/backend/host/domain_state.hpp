@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/host/control_segment.hpp"
 #include "backend/host/domain.hpp"
@@ -24,6 +25,7 @@ struct Domain::State {
   std::uint32_t attempt = 0;        // the generation of the attempt in progress; 0 if none
   std::uint32_t attempt_round = 0;  // `round` when it began
   std::uint64_t fd_tag = 0;         // descriptor exchanges so far, the same on all ranks
+  std::vector<const CallHistory*> histories;
 
   ControlSegment& segment() const noexcept {
     return *reinterpret_cast<ControlSegment*>(control->data());

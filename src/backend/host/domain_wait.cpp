@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <vector>
 
 #include "backend/host/domain_state.hpp"
 #include "backend/host/futex.hpp"
@@ -179,26 +180,53 @@ std::optional<Waiting> Domain::waiting(WorldRank rank) const {
   return result;
 }
 
+void Domain::add_history(const CallHistory& history) {
+  state_->histories.push_back(&history);
+}
+
+void Domain::remove_history(const CallHistory& history) noexcept {
+  auto& histories = state_->histories;
+  histories.erase(std::remove(histories.begin(), histories.end(), &history), histories.end());
+}
+
+std::string Domain::last_calls_of(std::span<const WorldRank> ranks) const {
+  std::string text;
+  for (const CallHistory* history : state_->histories) {
+    for (const WorldRank rank : ranks) {
+      const std::string calls = history->last_calls_of(rank);
+      if (!calls.empty()) text += "; " + calls;
+    }
+  }
+  return text;
+}
+
 /// The timeout of a wait for `peer`. It is about the rank at the end of the chain of waits, or
-/// about one on the way whose process is stopped; in a circle of waits about `peer` itself.
+/// about one on the way whose process is stopped; if the chain ends in a circle, about the first
+/// rank of it, and all of its ranks' calls are told.
 Error Domain::late(WorldRank peer, TimePoint started, const WaitSubject& subject) const {
   std::string text = name_of(rank_) + " waited " + seconds_text(deadline_clock() - started) +
                      " for " + name_of(peer) + " in " + subject.text;
-  WorldRank culprit = peer;
-  for (std::uint32_t step = 0; step < rank_count_; ++step) {
-    const auto pid = state_->block(culprit).pid.load(std::memory_order_relaxed);
-    if (process_is_stopped(pid)) {
-      text += "; the process of " + name_of(culprit) + " is stopped";
-      return Error(ErrorCode::timeout, text, culprit, std::string(subject.phase));
+  std::vector<WorldRank> chain = {peer};
+  auto circle = chain.end();
+  while (circle == chain.end()) {
+    const WorldRank last = chain.back();
+    const auto pid = state_->block(last).pid.load(std::memory_order_relaxed);
+    const bool stopped = process_is_stopped(pid);
+    if (stopped) text += "; the process of " + name_of(last) + " is stopped";
+    const std::optional<Waiting> next = stopped ? std::nullopt : waiting(last);
+    if (!next) {
+      text += last_calls_of(std::span(&last, 1));
+      return Error(ErrorCode::timeout, text, last, std::string(subject.phase));
     }
-    const std::optional<Waiting> next = waiting(culprit);
-    if (!next) return Error(ErrorCode::timeout, text, culprit, std::string(subject.phase));
-    text += "; " + name_of(culprit) + " waits for " + name_of(next->peer);
+    text += "; " + name_of(last) + " waits for " + name_of(next->peer);
     if (!next->subject.empty()) text += " in " + next->subject;
-    culprit = next->peer;
-    if (culprit == rank_ || culprit == peer) break;
+    circle = std::find(chain.begin(), chain.end(), next->peer);
+    if (circle != chain.end()) break;
+    chain.push_back(next->peer);
+    circle = next->peer == rank_ ? chain.begin() : chain.end();
   }
-  return Error(ErrorCode::timeout, text, peer, std::string(subject.phase));
+  text += last_calls_of(std::span(circle, chain.end()));
+  return Error(ErrorCode::timeout, text, *circle, std::string(subject.phase));
 }
 
 }  // namespace cohort::host

@@ -27,7 +27,8 @@ struct FaultRecord {
   std::uint32_t phase_bytes = 0;
   std::uint32_t text_bytes = 0;
   std::array<char, 44> phase{};
-  std::array<char, 400> text{};
+  /// A timeout in a circle of waits tells the last calls of several ranks.
+  std::array<char, 4000> text{};
 };
 
 /// Writes `error` unless there is a fault already; whether it did. Waits a moment for another rank

@@ -31,6 +31,7 @@ void Channel::initialise(std::byte* arena, const heap::ChannelRegion& region,
   words->pieces.store(sequence << SyncWords::kPieceBits, std::memory_order_relaxed);
   words->sequence.store(sequence, std::memory_order_relaxed);
   for (std::size_t i = 0; i < heap::kPlaceCount; ++i) {
+    words->notes[i].call.clear(sequence);
     std::byte* place = arena + region.scratch_offset + i * heap::kPlaceBytes;
     new (place) std::atomic<std::uint64_t>(sequence);
   }

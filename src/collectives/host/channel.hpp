@@ -39,7 +39,7 @@ struct SyncWords {
   /// The owner's calls so far. Peers look at it only while plans change; a peer that comes late to
   /// such an attempt may look while the owner goes on with its calls.
   alignas(64) std::atomic<std::uint64_t> sequence;
-  /// The call of each header place in plain words; read by peers only to explain a mismatch.
+  /// The call of each header place in plain words; read by peers only to explain.
   alignas(256) collectives::CallNote notes[heap::kPlaceCount];
 };
 static_assert(sizeof(SyncWords) <= heap::kSyncBytes);

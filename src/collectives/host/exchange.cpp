@@ -40,8 +40,7 @@ void Exchange::publish(Place place) {
 
 void Exchange::note_call(Place place) {
   if constexpr (kChecked) {
-    channel_->own().notes[sequence_ % heap::kPlaceCount].call =
-        collectives::record_of(*call_, path_, sequence_, place);
+    channel_->own().notes[sequence_ % heap::kPlaceCount].call.store(record(place));
   }
 }
 
@@ -64,7 +63,7 @@ void Exchange::publish_pull(Place place, const PullOffsets& offsets) {
 void Exchange::publish_refusal(ErrorCode code, const std::string& why) {
   const Place place = Place::refused(code);
   CallNote& note = channel_->own().notes[sequence_ % heap::kPlaceCount];
-  note.call = collectives::record_of(*call_, path_, sequence_, place);
+  note.call.store(record(place));
   collectives::write_refusal(note, why);
   keep_lowest(first_refused_, self());
   publish(place);
@@ -140,11 +139,13 @@ void Exchange::compare(std::uint32_t member, const HeaderPlace& theirs) {
 }
 
 void Exchange::fail_mismatch(std::uint32_t member, const std::string& difference) {
-  const CallRecord& mine = channel_->own().notes[sequence_ % heap::kPlaceCount].call;
-  const CallRecord& theirs = channel_->words_of(member).notes[sequence_ % heap::kPlaceCount].call;
+  const CallRecord mine = record(place_);
+  const CallRecord theirs =
+      channel_->words_of(member).notes[sequence_ % heap::kPlaceCount].call.load();
   const WorldRank peer = channel_->ranks()[member];
   const std::string text =
-      difference + " in call " + std::to_string(sequence_) + " on " +
+      difference + collectives::other_generation(mine, theirs) + " in call " +
+      std::to_string(sequence_) + " on " +
       collectives::describe(channel_->identity().kind, channel_->ranks()) + " lane " +
       std::to_string(channel_->identity().lane.index()) + ": rank " +
       std::to_string(channel_->ranks()[self()].index()) + " called " + collectives::describe(mine) +
@@ -219,15 +220,19 @@ void Exchange::rethrow_refusal() const {
   const CallNote& note = channel_->words_of(member).notes[sequence_ % heap::kPlaceCount];
   const WorldRank rank = channel_->ranks()[member];
   throw Error(
-      Place::from_word(note.call.place).code(),
+      Place::from_word(note.call.load().place).code(),
       "rank " + std::to_string(rank.index()) + " refused " + describe() + ": " + note.refusal, rank,
       std::string(to_string(call_->op)));
 }
 
 std::string Exchange::describe() const {
-  return collectives::describe(collectives::record_of(*call_, path_, sequence_, place_)) + " on " +
-         collectives::describe(channel_->identity().kind, channel_->ranks()) + ", call " +
-         std::to_string(sequence_);
+  return collectives::describe(record(place_)) + " on " +
+         collectives::describe(channel_->identity().kind, channel_->ranks()) + " lane " +
+         std::to_string(channel_->identity().lane.index()) + ", call " + std::to_string(sequence_);
+}
+
+CallRecord Exchange::record(Place place) const noexcept {
+  return collectives::record_of(*call_, path_, sequence_, place, channel_->identity().generation);
 }
 
 }  // namespace cohort::host

@@ -67,10 +67,11 @@ class Exchange {
   std::uint64_t wait_ticks() const noexcept { return wait_ticks_; }
   /// When the last wait ended; 0 if nothing was waited for.
   std::uint64_t last_ticks() const noexcept { return last_ticks_; }
-  /// "all_reduce(sum, f32, 4096 bytes, host_direct) on attn_cp [0, 2], call 17".
+  /// "all_reduce(sum, f32, 4096 bytes, host_direct) on attn_cp [0, 2] lane 0, call 17".
   std::string describe() const;
 
  private:
+  collectives::CallRecord record(collectives::Place place) const noexcept;
   void note_call(collectives::Place place);
   bool read_header(std::uint32_t member);
   /// Whether anybody reads results is known of an all_reduce only once all headers have arrived.

@@ -7,6 +7,7 @@
 namespace cohort::host {
 
 using collectives::CallNote;
+using collectives::CallRecord;
 using collectives::Place;
 
 Message::Message(PairChannel& pairs, const collectives::Call& call, Path path)
@@ -23,9 +24,14 @@ Message::Message(PairChannel& pairs, const collectives::Call& call, Path path)
 }
 
 std::string Message::describe() const {
-  return collectives::describe(collectives::record_of(*call_, path_, sequence_, {})) + " on " +
-         collectives::describe(channel().identity().kind, channel().ranks()) + ", message " +
+  return collectives::describe(record({})) + " on " +
+         collectives::describe(channel().identity().kind, channel().ranks()) + " lane " +
+         std::to_string(channel().identity().lane.index()) + ", message " +
          std::to_string(sequence_);
+}
+
+CallRecord Message::record(Place place) const noexcept {
+  return collectives::record_of(*call_, path_, sequence_, place, channel().identity().generation);
 }
 
 void Message::await_place() {
@@ -48,20 +54,20 @@ void Message::publish(Place place) {
 }
 
 void Message::publish_inline(Place place, const void* data, std::size_t bytes) {
-  sent_note().call = collectives::record_of(*call_, path_, sequence_, place);
+  sent_note().call.store(record(place));
   if (bytes != 0) std::memcpy(this->place().payload, data, bytes);
   publish(place);
 }
 
 void Message::publish_pull(Place place, std::uint64_t offset) {
-  sent_note().call = collectives::record_of(*call_, path_, sequence_, place);
+  sent_note().call.store(record(place));
   std::memcpy(this->place().payload, &offset, sizeof(offset));
   publish(place);
 }
 
 void Message::publish_refusal(ErrorCode code, const std::string& why) {
   const Place place = Place::refused(code);
-  sent_note().call = collectives::record_of(*call_, path_, sequence_, place);
+  sent_note().call.store(record(place));
   collectives::write_refusal(sent_note(), why);
   publish(place);
 }
@@ -75,8 +81,7 @@ bool Message::arrive(bool compare) {
     const std::uint64_t begin = collectives::ticks();
     Domain& domain = channel().domain();
     domain.wait_for(world_rank(from_), domain.limits().steady, ready, [this] {
-      return WaitSubject{"recv",
-                         describe() + " lane " + std::to_string(channel().identity().lane.index())};
+      return WaitSubject{"recv", describe()};
     });
     wait_ticks_ += collectives::ticks() - begin;
   }
@@ -102,7 +107,7 @@ const std::byte* Message::operand(std::size_t bytes) const {
 
 void Message::leave_refusal(ErrorCode code, const std::string& why) {
   CallNote& note = pairs_->words(to_, from_).refusals[sequence_ % heap::kPlaceCount];
-  note.call = collectives::record_of(*call_, path_, sequence_, Place::refused(code));
+  note.call.store(record(Place::refused(code)));
   collectives::write_refusal(note, why);
 }
 
@@ -114,23 +119,24 @@ void Message::give_credit() {
 
 Error Message::sender_refusal() const {
   const CallNote& note = sent_note();
-  return Error(Place::from_word(note.call.place).code(),
+  return Error(Place::from_word(note.call.load().place).code(),
                "rank " + std::to_string(world_rank(from_).index()) + " refused " + describe() +
                    ": " + note.refusal,
                world_rank(from_), std::string(to_string(call_->op)));
 }
 
 void Message::fail_mismatch(const std::string& difference) const {
-  const CallNote& theirs = sent_note();
+  const CallRecord mine = record({});
+  const CallRecord theirs = sent_note().call.load();
   const std::string text =
-      difference + " in message " + std::to_string(sequence_) + " from rank " +
-      std::to_string(world_rank(from_).index()) + " to rank " +
-      std::to_string(world_rank(to_).index()) + " on " +
+      difference + collectives::other_generation(mine, theirs) + " in message " +
+      std::to_string(sequence_) + " from rank " + std::to_string(world_rank(from_).index()) +
+      " to rank " + std::to_string(world_rank(to_).index()) + " on " +
       collectives::describe(channel().identity().kind, channel().ranks()) + " lane " +
       std::to_string(channel().identity().lane.index()) + ": rank " +
-      std::to_string(world_rank(to_).index()) + " called " +
-      collectives::describe(collectives::record_of(*call_, path_, sequence_, {})) + ", rank " +
-      std::to_string(world_rank(from_).index()) + " called " + collectives::describe(theirs.call);
+      std::to_string(world_rank(to_).index()) + " called " + collectives::describe(mine) +
+      ", rank " + std::to_string(world_rank(from_).index()) + " called " +
+      collectives::describe(theirs);
   channel().domain().fail(
       Error(ErrorCode::mismatch, text, world_rank(from_), std::string(to_string(call_->op))));
 }

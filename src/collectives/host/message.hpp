@@ -20,7 +20,7 @@ class Message {
   WorldRank receiver() const noexcept { return world_rank(to_); }
   std::uint64_t sequence() const noexcept { return sequence_; }
   std::uint64_t wait_ticks() const noexcept { return wait_ticks_; }
-  /// "send(0 to 2, f32, 4096 bytes, host_direct) on tp [0, 2, 4], message 7".
+  /// "send(0 to 2, f32, 4096 bytes, host_direct) on tp [0, 2, 4] lane 0, message 7".
   std::string describe() const;
 
   // --- the sender's side --------------------------------------------------------------------
@@ -59,6 +59,7 @@ class Message {
     return pairs_->words(from_, to_).sent_notes[sequence_ % heap::kPlaceCount];
   }
   WorldRank world_rank(std::uint32_t member) const noexcept { return channel().ranks()[member]; }
+  collectives::CallRecord record(collectives::Place place) const noexcept;
   void publish(collectives::Place place);
   [[noreturn]] void fail_mismatch(const std::string& difference) const;
 

@@ -24,6 +24,8 @@ void PairChannel::initialise(std::byte* arena, const heap::SendRecvRegion& regio
     words->checked = sequence;
     words->credit.store(sequence, std::memory_order_relaxed);
     for (std::size_t i = 0; i < heap::kPlaceCount; ++i) {
+      words->sent_notes[i].call.clear(sequence);
+      words->refusals[i].call.clear(sequence);
       std::byte* place =
           arena + region.scratch_offset + (peer * heap::kPlaceCount + i) * heap::kPlaceBytes;
       new (place) std::atomic<std::uint64_t>(sequence);
@@ -69,8 +71,9 @@ std::optional<RefusedMessage> PairChannel::next_refusal(std::uint32_t peer) {
   while (mine.checked != credit) {
     const std::uint64_t sequence = ++mine.checked;
     const CallNote& note = theirs.refusals[sequence % heap::kPlaceCount];
-    const Place place = Place::from_word(note.call.place);
-    if (note.call.sequence != sequence || place.kind() != Place::Kind::refused) continue;
+    const collectives::CallRecord call = note.call.load();
+    const Place place = Place::from_word(call.place);
+    if (call.sequence != sequence || place.kind() != Place::Kind::refused) continue;
     return RefusedMessage{sequence, place.code(), note.refusal};
   }
   return std::nullopt;
