@@ -14,6 +14,7 @@
 #include <cohort/version.hpp>
 
 #include "bench.hpp"
+#include "check.hpp"
 #include "error_output.hpp"
 #include "exit_status.hpp"
 #include "generate.hpp"
@@ -44,6 +45,7 @@ void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream
   add_groups_command(app, output);
   add_plan_command(app, output);
   add_run_command(app, output, errors);
+  add_check_command(app, arguments, output, errors);
   add_bench_command(app, output, errors);
   add_tune_command(app, output, errors);
 }

@@ -5,12 +5,10 @@
 #include <cohort/error.hpp>
 
 #include "base/bytes.hpp"
+#include "heap/reserve.hpp"
 
 namespace cohort::heap {
 namespace {
-
-constexpr std::size_t kReserveBytesMin = std::size_t{1} << 30;
-constexpr std::size_t kReserveFactor = 4;
 
 std::uint32_t bit_of(GroupKind kind) {
   return 1U << static_cast<unsigned>(kind);
@@ -278,9 +276,7 @@ std::size_t reserve_for(const Plan& plan, std::size_t bytes) {
   if (plan.options().reserve_bytes != 0) {
     return align_up(plan.options().reserve_bytes, kGranuleBytes);
   }
-  constexpr std::size_t kAddressesMax = std::size_t{1} << 46;
-  if (bytes > kAddressesMax / kReserveFactor) return bytes;
-  return align_up(std::max(bytes * kReserveFactor, kReserveBytesMin), kGranuleBytes);
+  return align_up(default_reserve_bytes(bytes), kGranuleBytes);
 }
 
 void check_reserve(const AddressRange& range) {

@@ -1,5 +1,6 @@
 #include "backend/host/domain.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -68,6 +69,30 @@ TEST_P(DomainRanks, GatherDescriptorsOfAllRanks) {
   expect_no_errors(results);
   for (const RankResult& result : results) {
     EXPECT_EQ(result.output, std::string("abcdefgh").substr(0, count()));
+  }
+}
+
+TEST(DomainDescriptors, ARankWithoutRoomForThemSaysSo) {
+  const auto results = test::run_ranks(test::RankMode::processes, 2, [](World& world) {
+    const UniqueFd mine(::dup(STDERR_FILENO));
+    if (world.rank() == WorldRank{1}) {
+      // The least number that is free becomes the limit: nothing more can be opened.
+      const UniqueFd lowest(::dup(STDERR_FILENO));
+      rlimit limit{};
+      ::getrlimit(RLIMIT_NOFILE, &limit);
+      limit.rlim_cur = static_cast<rlim_t>(lowest.get());
+      EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    }
+    Domain& domain = world.domain();
+    domain.all_gather_fd(mine.get(), "test", domain.deadline_after(60s));
+    domain.all_gather({}, "test", domain.deadline_after(60s));
+    return std::string();
+  });
+  for (const RankResult& result : results) {
+    ASSERT_TRUE(result.error);
+    EXPECT_EQ(result.error->code(), ErrorCode::system);
+    EXPECT_THAT(result.error->what(), HasSubstr("too many open files for what rank 0 shares"));
+    EXPECT_THAT(result.error->what(), HasSubstr("ulimit -n"));
   }
 }
 

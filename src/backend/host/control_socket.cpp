@@ -116,6 +116,7 @@ std::optional<Message> try_receive(int fd, std::size_t bytes_max) {
     std::memcpy(&passed, CMSG_DATA(header), sizeof passed);
     result.passed_fd.reset(passed);
   }
+  result.lost_fd = !result.passed_fd && (message.msg_flags & MSG_CTRUNC) != 0;
   return result;
 }
 

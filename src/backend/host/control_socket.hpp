@@ -38,11 +38,13 @@ std::optional<PeerIdentity> identify_peer(int fd) noexcept;
 /// cannot take it now: set-up messages are few and small, so a full queue means a broken peer.
 bool send_message(int fd, std::span<const std::byte> bytes, int passed_fd = -1) noexcept;
 
-/// One received message. `ended` means that the peer closed its end.
+/// One received message. `ended` means that the peer closed its end, `lost_fd` that this process
+/// had no room for the descriptor that came with it.
 struct Message {
   std::vector<std::byte> bytes;
   UniqueFd passed_fd;
   bool ended = false;
+  bool lost_fd = false;
 };
 /// The next message if one is there. Local, never waits.
 std::optional<Message> try_receive(int fd, std::size_t bytes_max);

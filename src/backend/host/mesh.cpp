@@ -293,6 +293,12 @@ UniqueFd try_receive_fd(const Mesh& mesh, WorldRank from, std::uint64_t tag) {
   if (message->ended) {
     throw Error(ErrorCode::peer_failed, name_of(from) + " closed its connection", from);
   }
+  if (message->lost_fd) {
+    throw Error(ErrorCode::system,
+                "this process has too many open files for what " + name_of(from) +
+                    " shares with it; raise the limit of open files (ulimit -n)",
+                from);
+  }
   wire::Reader reader(message->bytes);
   const bool is_fd = reader.get<std::uint64_t>() == kFdMagic && message->passed_fd;
   const std::uint64_t sent_tag = is_fd ? reader.get<std::uint64_t>() : 0;

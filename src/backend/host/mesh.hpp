@@ -37,7 +37,8 @@ void send_fd(const Mesh& mesh, WorldRank to, std::uint64_t tag, int fd);
 
 /// The descriptor that a peer sent with this tag, if it is there yet. Those with smaller tags were
 /// sent in an exchange that was given up; they are closed.
-/// Throws: Error{peer_failed} if the peer closed its end, Error{mismatch} for a larger tag.
+/// Throws: Error{peer_failed} if the peer closed its end, Error{mismatch} for a larger tag,
+/// Error{system} if this process has no room for it.
 UniqueFd try_receive_fd(const Mesh& mesh, WorldRank from, std::uint64_t tag);
 
 }  // namespace cohort::host
