@@ -54,8 +54,8 @@ struct CheckFlags {
 };
 
 constexpr const char* kFooter =
-    R"(Looks at what ranks of this machine need, then starts some and lets them join, share memory and
-time each other. Each row has what was found, what it means for ranks, and what to do about it:
+    R"(Looks at what ranks need, then starts some and lets them join, share memory and time each
+other. Each row has what was found, what it means for ranks, and what to do about it:
   ok       nothing to do
   warning  ranks run, but slower, or with less help when one of them dies
   problem  so many ranks, or arenas of that size, are impossible here
