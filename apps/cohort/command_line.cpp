@@ -17,6 +17,7 @@
 #include "check.hpp"
 #include "error_output.hpp"
 #include "exit_status.hpp"
+#include "faults.hpp"
 #include "generate.hpp"
 #include "groups.hpp"
 #include "nearest.hpp"
@@ -48,6 +49,7 @@ void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream
   add_check_command(app, arguments, output, errors);
   add_bench_command(app, output, errors);
   add_tune_command(app, output, errors);
+  add_faults_command(app, output);
 }
 
 bool wants_json(int argument_count, const char* const* arguments) {

@@ -18,7 +18,7 @@ README_LINES_MAX = 200
 # A folder of src/ may include only itself and those before it.
 READING_ORDER = (
     "base topology rendezvous backend heap collectives session layer capi "
-    "model engine report check"
+    "model engine report check faults"
 ).split()
 # Folders of tests/ that have no twin in src/.
 FREE_TEST_FOLDERS = set(
