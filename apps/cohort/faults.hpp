@@ -15,7 +15,7 @@ namespace cohort {
 
 /// What `cohort faults` was asked for.
 struct FaultsOptions {
-  std::vector<std::string> only;  ///< names; empty: all
+  std::vector<std::string> only = {};  ///< names; empty: all
   std::uint32_t ranks = 4;
   bool list = false;
   bool json = false;

@@ -104,7 +104,7 @@ TEST(FaultsCommand, ANaiveWayThatDoesNotFailIsSaidSo) {
   const Ended text = run_planted(all, {.ranks = 8});
   EXPECT_EQ(text.exit_code, 0);
   EXPECT_THAT(text.output, HasSubstr("naive   right (did not fail) right results"));
-  EXPECT_THAT(text.output, HasSubstr("cohort  ended  on 8 ranks"));
+  EXPECT_THAT(text.output, HasSubstr("cohort  ended    on 8 ranks"));
   EXPECT_THAT(text.output, HasSubstr("1 faults on 8 ranks"));
   const auto document = nlohmann::json::parse(run_planted(all, {.json = true}).output);
   EXPECT_EQ(document.at("faults").at(0).at("naive").at("failed"), false);
