@@ -21,8 +21,8 @@ namespace {
 using faults::Fault;
 
 constexpr const char* kFooter =
-    R"(Each fault was reported of engines in service. It is replayed twice, by ranks that are processes
-of this machine and share its memory:
+    R"(Each fault was reported of engines in service. It is replayed twice, by ranks that are
+processes of this machine and share its memory:
   naive   the way engines do it, in a few lines, without deadlines; a watchdog ends what hangs
   cohort  the same program over this library
 Both verdicts are what was seen in this run. Naive: wrong (results, and no error), hang, slow (a
