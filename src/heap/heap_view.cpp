@@ -19,7 +19,7 @@ HeapView::HeapView(const Plan& plan, const ArenaLayout& layout, std::uint32_t st
             [](const Span& a, const Span& b) { return a.begin < b.begin; });
 }
 
-std::optional<HeapOperand> HeapView::locate(const void* data, std::size_t bytes) const noexcept {
+bool HeapView::locate(const void* data, std::size_t bytes, HeapOperand& found) const noexcept {
   const auto* address = static_cast<const std::byte*>(data);
   // Unsigned wrap makes addresses below the slots look far above them.
   const auto offset = static_cast<std::size_t>(reinterpret_cast<std::uintptr_t>(address) -
@@ -27,15 +27,25 @@ std::optional<HeapOperand> HeapView::locate(const void* data, std::size_t bytes)
   const auto after =
       std::upper_bound(spans_.begin(), spans_.end(), offset,
                        [](std::size_t value, const Span& span) { return value < span.begin; });
-  if (after == spans_.begin()) return std::nullopt;
+  if (after == spans_.begin()) return false;
   const Span& span = *(after - 1);
   const std::size_t within_slot = offset - span.begin;
-  if (within_slot >= span.bytes) return std::nullopt;
-  const std::size_t entry = within_slot / span.entry_bytes;
-  HeapOperand found;
+  if (within_slot >= span.bytes) return false;
+  std::size_t entry = 0;
+  std::size_t within_entry = within_slot;
+  if (within_entry >= span.entry_bytes) {  // a division takes longer than the rest of this
+    entry = within_slot / span.entry_bytes;
+    within_entry -= entry * span.entry_bytes;
+  }
   found.entry = {span.slot, static_cast<std::uint32_t>(entry)};
   found.offset = offset;
-  found.runs_past_end = bytes > span.entry_bytes - within_slot % span.entry_bytes;
+  found.runs_past_end = bytes > span.entry_bytes - within_entry;
+  return true;
+}
+
+std::optional<HeapOperand> HeapView::locate(const void* data, std::size_t bytes) const noexcept {
+  HeapOperand found;
+  if (!locate(data, bytes, found)) return std::nullopt;
   return found;
 }
 

@@ -31,6 +31,8 @@ class HeapView {
 
   /// The entry that holds `data`, or nothing for memory outside all slots.
   std::optional<HeapOperand> locate(const void* data, std::size_t bytes) const noexcept;
+  /// The same, into `found`, of which a slot's operand has no block; false leaves it alone.
+  bool locate(const void* data, std::size_t bytes, HeapOperand& found) const noexcept;
 
   /// Requires: ranks of this stage hold the slot.
   std::byte* address_of(EntryId entry) const {

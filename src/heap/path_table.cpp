@@ -73,15 +73,11 @@ auto order_of(const PathRow& row) {
   return std::tuple(row.op, row.crowded, row.ranks);
 }
 
-/// An inline operand is written once more by its owner, into lines that its peers' caches hold. It
-/// saves the second wait of an all_reduce in place, and a message that travelled with its header
-/// leaves its entry free before anybody receives it.
+/// An inline operand is written once more by its owner, into lines that its peers' caches hold,
+/// but saves them a look at other lines. A message that travelled with its header also leaves its
+/// entry free before anybody receives it.
 std::size_t built_in_inline_bytes(Op op) {
-  switch (op) {
-    case Op::all_reduce:
-    case Op::send: return 4 * 1024;
-    default: return 1024;
-  }
+  return op == Op::send ? 4 * 1024 : 256;
 }
 
 std::vector<PathRow> built_in_rows() {

@@ -56,8 +56,7 @@ TEST(PathTable, BuiltInSendsSmallOperandsWithTheHeader) {
   EXPECT_FALSE(table.pin() || table.machine());
   for (std::size_t i = 0; i < kOpCount; ++i) {
     const Op op = static_cast<Op>(i);
-    const bool larger = op == Op::all_reduce || op == Op::send || op == Op::recv;
-    const std::size_t limit = larger ? 4096 : 1024;
+    const std::size_t limit = op == Op::send || op == Op::recv ? 4096 : 256;
     for (const std::uint32_t ranks : {2U, 3U, 64U}) {
       for (const bool crowded : {false, true}) {
         EXPECT_EQ(table.choose(op, ranks, crowded, 0).path, Path::host_inline);

@@ -74,7 +74,9 @@ TEST_P(MixedAllReduce, IsRightWhoeverWorksInPlace) {
   const SlotId results = plan.slot("results", spec);
   const auto outcome = test::run_ranks(mode, ranks, [&](World& world) {
     Session session = commit(world, plan);
-    for (const std::size_t elements : {std::size_t{4'001}, kElementsMax}) {
+    // Up to 1,024 elements an operand in place rides beside its header.
+    for (const std::size_t elements : {std::size_t{65}, std::size_t{1'024}, std::size_t{1'025},
+                                       std::size_t{4'001}, kElementsMax}) {
       check_all_choices(session, operands, results, world.rank().index(), elements);
     }
     session.close();

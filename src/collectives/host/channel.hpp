@@ -63,6 +63,14 @@ struct PullOffsets {
   std::uint64_t in_place = 0;      ///< of all_reduce: 1 if the operand is where the output goes
 };
 
+/// Where in a header place an operand lies that rides beside its PullOffsets.
+inline constexpr std::size_t kCarriedOffset = 64;
+/// The largest that does: an in-place all_reduce, whose peers would otherwise have to say that they
+/// have read the operand before it may be overwritten. Beyond it that costs less than the copy.
+inline constexpr std::size_t kCarriedBytesMax = 4 * 1024;
+static_assert(kCarriedOffset >= heap::kHeaderBytes + sizeof(PullOffsets));
+static_assert(kCarriedOffset + kCarriedBytesMax <= heap::kPlaceBytes);
+
 /// True once a word that counts calls has reached `sequence`, across wrap-around.
 constexpr bool reached(std::uint64_t word, std::uint64_t sequence) noexcept {
   return static_cast<std::int64_t>(word - sequence) >= 0;
@@ -116,6 +124,11 @@ class Channel {
   SyncWords& words_of(std::uint32_t member) const noexcept { return *members_[member].words; }
   HeaderPlace& place_of(std::uint32_t member, std::uint64_t sequence) const noexcept {
     return members_[member].places[sequence % heap::kPlaceCount];
+  }
+  /// Offset in the arena of what this rank's header of a call carries.
+  std::size_t carried_offset(std::uint64_t sequence) const noexcept {
+    return region_.scratch_offset + sequence % heap::kPlaceCount * heap::kPlaceBytes +
+           kCarriedOffset;
   }
   /// Offset in the arena of the staging entry of a call.
   std::size_t staging_offset(std::uint64_t sequence) const noexcept {

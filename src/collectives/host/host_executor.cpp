@@ -11,6 +11,7 @@
 #include "base/test_point.hpp"
 #include "collectives/call_check.hpp"
 #include "collectives/host/algorithms.hpp"
+#include "collectives/host/copy.hpp"
 #include "collectives/host/operand_bytes.hpp"
 #include "collectives/host/reduce.hpp"
 #include "collectives/partition.hpp"
@@ -48,6 +49,14 @@ std::size_t own_part_bytes(const Exchange& exchange) noexcept {
   return element * collectives::part_of(exchange.call().input.elements, exchange.size(),
                                         exchange.self(), element)
                        .count;
+}
+
+/// Whether peers read this rank's operand beside its header rather than where it lies.
+bool is_carried(const Exchange& exchange) noexcept {
+  const Call& call = exchange.call();
+  const std::size_t bytes = input_bytes(call);
+  return call.op == Op::all_reduce && call.input.data == call.output.data &&
+         bytes <= kCarriedBytesMax && collectives::reduces_whole(exchange.size(), bytes);
 }
 
 /// Whether others read from this rank what it receives itself.
@@ -214,16 +223,23 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
   const Call& call = exchange.call();
   const std::size_t staging = channel.staging_offset(exchange.sequence());
   const bool direct = slots_in_arena_ && verdict.path != Path::host_staged;
+  const bool carried = direct && operands.input && is_carried(exchange);
   Place place;
   PullOffsets offsets;
   if (direct && operands.input) {
     place = place_of(*operands.input);
     offsets.operand = operands.input->offset;
+    if (carried) {
+      offsets.operand = channel.carried_offset(exchange.sequence());
+      std::memcpy(channel.arena_of(exchange.self()) + offsets.operand, call.input.data,
+                  input_bytes(call));
+    }
   } else if (input_bytes(call) != 0 && peers_read_input(call, exchange.self())) {
     place = Place::in_staging();
     offsets.operand = staging;
     test_point("call.stage");
-    std::memcpy(channel.arena_of(exchange.self()) + staging, call.input.data, input_bytes(call));
+    copy_bytes(channel.arena_of(exchange.self()) + staging,
+               static_cast<const std::byte*>(call.input.data), input_bytes(call));
     verdict.copied_bytes += input_bytes(call);
   }
   if (call.op == Op::all_reduce && input_bytes(call) != 0) {
@@ -234,7 +250,7 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
     } else {
       offsets.result = operands.output->offset;
       offsets.result_place = place_of(*operands.output).word();
-      offsets.in_place = call.input.data == call.output.data ? 1 : 0;
+      offsets.in_place = call.input.data == call.output.data && !carried ? 1 : 0;
     }
     result_ = channel.arena_of(exchange.self()) + offsets.result;
   }
@@ -252,7 +268,7 @@ void HostExecutor::publish_pull(Exchange& exchange, const Operands& operands, Ve
     result_ = channel.arena_of(exchange.self()) + offsets.result;
   }
   note_copies(verdict);
-  if (place.in_arena() && peers_read_input(call, exchange.self())) {
+  if (place.in_arena() && !carried && peers_read_input(call, exchange.self())) {
     note_use(*operands.input, channel.index(), exchange.sequence());
   }
   test_point("call.noted");

@@ -64,6 +64,9 @@ class HostExecutor final : public collectives::Executor {
   Verdict run_shared(Channel& channel, const collectives::Call& call, PathChoice choice);
   std::optional<std::string> prepare(const Channel& channel, const collectives::Call& call,
                                      Path path, Operands& operands) const;
+  /// Finds most operands; false for those of which there may be more to say.
+  bool locate_quickly(GroupKind kind, const void* data, std::size_t bytes,
+                      std::optional<heap::HeapOperand>& found) const noexcept;
   std::optional<std::string> locate(const Channel& channel, const void* data, std::size_t bytes,
                                     const char* what,
                                     std::optional<heap::HeapOperand>& found) const;

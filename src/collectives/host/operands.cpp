@@ -13,11 +13,23 @@ namespace cohort::host {
 using collectives::Call;
 using collectives::Place;
 
+bool HostExecutor::locate_quickly(GroupKind kind, const void* data, std::size_t bytes,
+                                  std::optional<heap::HeapOperand>& found) const noexcept {
+  if (bytes == 0) return true;
+  if (!view_.locate(data, bytes, found.emplace())) {
+    found.reset();
+    return pools_ == nullptr;
+  }
+  const PlannedSlot& slot = plan_->slots()[found->entry.slot];
+  const bool is_planned = (slot.group_mask & (1U << static_cast<unsigned>(kind))) != 0;
+  return is_planned && !found->runs_past_end;
+}
+
 std::optional<std::string> HostExecutor::locate(const Channel& channel, const void* data,
                                                 std::size_t bytes, const char* what,
                                                 std::optional<heap::HeapOperand>& found) const {
-  if (bytes == 0) return std::nullopt;
   const GroupKind kind = channel.identity().kind;
+  if (locate_quickly(kind, data, bytes, found)) return std::nullopt;
   found = view_.locate(data, bytes);
   if (!found) return locate_block(kind, data, bytes, what, found);
   const PlannedSlot& slot = plan_->slots()[found->entry.slot];
@@ -102,8 +114,10 @@ std::optional<std::string> HostExecutor::prepare(const Channel& channel, const C
   if (auto fault = locate(channel, call.input.data, input_bytes(call), "input", operands.input)) {
     return fault;
   }
-  if (auto fault =
-          locate(channel, call.output.data, output_bytes(call), "output", operands.output)) {
+  if (call.output.data == call.input.data && output_bytes(call) <= input_bytes(call)) {
+    operands.output = operands.input;
+  } else if (auto fault =
+                 locate(channel, call.output.data, output_bytes(call), "output", operands.output)) {
     return fault;
   }
   const bool stages_input =

@@ -1,7 +1,6 @@
-#include <cstring>
-
 #include "collectives/call_check.hpp"
 #include "collectives/host/algorithms.hpp"
+#include "collectives/host/copy.hpp"
 
 namespace cohort::host {
 
@@ -11,14 +10,14 @@ void pull_all_gather(Exchange& exchange) {
   auto* output = static_cast<std::byte*>(call.output.data);
   std::byte* own = output + collectives::part_begin(call, exchange.self()) * element;
   if (call.input.elements != 0 && own != call.input.data) {
-    std::memcpy(own, call.input.data, call.input.elements * element);
+    copy_bytes(own, static_cast<const std::byte*>(call.input.data), call.input.elements * element);
   }
   for (const std::uint32_t member : exchange.channel().pull_order()) {
     if (!exchange.arrive(member)) continue;
     const std::size_t bytes = collectives::part_elements(call, member) * element;
     if (bytes == 0) continue;
-    std::memcpy(output + collectives::part_begin(call, member) * element,
-                exchange.operand(member, 0, bytes), bytes);
+    copy_bytes(output + collectives::part_begin(call, member) * element,
+               exchange.operand(member, 0, bytes), bytes);
   }
 }
 

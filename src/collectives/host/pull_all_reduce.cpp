@@ -1,6 +1,5 @@
-#include <cstring>
-
 #include "collectives/host/algorithms.hpp"
+#include "collectives/host/copy.hpp"
 #include "collectives/host/reduce.hpp"
 #include "collectives/partition.hpp"
 
@@ -37,15 +36,15 @@ void pull_all_reduce(Exchange& exchange, std::byte* result, std::span<const std:
 
   auto* output = static_cast<std::byte*>(call.output.data);
   if (own.count != 0 && output + own.begin * element != own_result) {
-    std::memcpy(output + own.begin * element, own_result, own.count * element);
+    copy_bytes(output + own.begin * element, own_result, own.count * element);
   }
   for (const std::uint32_t member : exchange.channel().pull_order()) {
     const Part part = part_of(call.input.elements, size, member, element);
     exchange.await_result(member);
     if (part.count == 0) continue;
-    std::memcpy(output + part.begin * element,
-                exchange.result(member, part.begin * element, part.count * element),
-                part.count * element);
+    copy_bytes(output + part.begin * element,
+               exchange.result(member, part.begin * element, part.count * element),
+               part.count * element);
   }
 }
 

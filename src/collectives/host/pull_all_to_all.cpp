@@ -1,7 +1,6 @@
-#include <cstring>
-
 #include "collectives/call_check.hpp"
 #include "collectives/host/algorithms.hpp"
+#include "collectives/host/copy.hpp"
 
 namespace cohort::host {
 
@@ -12,8 +11,8 @@ void pull_all_to_all(Exchange& exchange) {
   const std::size_t element = exchange.element_bytes();
   auto* output = static_cast<std::byte*>(call.output.data);
   const auto keep = [&](std::uint32_t member, const std::byte* from, std::size_t bytes) {
-    std::memcpy(output + collectives::received_begin(call, size, member, self) * element, from,
-                bytes);
+    copy_bytes(output + collectives::received_begin(call, size, member, self) * element, from,
+               bytes);
   };
   const collectives::Part own = collectives::sent_part(call, size, self, self);
   if (own.count != 0) {

@@ -2,13 +2,10 @@
 #include <cstring>
 
 #include "collectives/host/algorithms.hpp"
+#include "collectives/host/copy.hpp"
 
 namespace cohort::host {
 namespace {
-
-/// Small enough that a chain of members works on neighbouring pieces at the same time, large enough
-/// that looking at the words costs nothing beside copying.
-constexpr std::size_t kPieceBytes = std::size_t{128} * 1024;
 
 /// So that the pieces of a call can be counted.
 std::size_t piece_bytes(std::size_t bytes) noexcept {
@@ -23,7 +20,7 @@ void pull_broadcast(Exchange& exchange) {
   const std::size_t bytes = call.output.elements * exchange.element_bytes();
   // The root's header first: its operand can be read while the others are still on their way.
   if (exchange.self() != root && exchange.arrive(root) && bytes != 0) {
-    std::memcpy(call.output.data, exchange.operand(root, 0, bytes), bytes);
+    copy_bytes(static_cast<std::byte*>(call.output.data), exchange.operand(root, 0, bytes), bytes);
   }
   exchange.arrive_all();
 }

@@ -1,10 +1,9 @@
 // send and recv of the executor: what is particular to calls between two members.
 
-#include <cstring>
-
 #include <cohort/error.hpp>
 
 #include "base/test_point.hpp"
+#include "collectives/host/copy.hpp"
 #include "collectives/host/host_executor.hpp"
 #include "collectives/host/message.hpp"
 #include "collectives/path_table.hpp"
@@ -116,7 +115,8 @@ void HostExecutor::publish_message(PairChannel& pairs, Message& message, const C
     offset = message.claim_staging();
     test_point("send.stage");
     const Channel& channel = pairs.channel();
-    std::memcpy(channel.arena_of(channel.self()) + offset, call.input.data, bytes);
+    copy_bytes(channel.arena_of(channel.self()) + offset,
+               static_cast<const std::byte*>(call.input.data), bytes);
     verdict.copied_bytes = bytes;
     if (verdict.reason == Reason::ok && !staged) verdict.reason = staged_reason(call.input.data);
   }
@@ -143,7 +143,7 @@ void HostExecutor::receive(Message& message, const Call& call,
   if (bytes != 0) {
     const std::byte* const from =
         verdict.path == Path::host_inline ? message.inline_operand() : message.operand(bytes);
-    std::memcpy(call.output.data, from, bytes);
+    copy_bytes(static_cast<std::byte*>(call.output.data), from, bytes);
   }
   message.give_credit();
   if (plan_->options().strict && staged) {
