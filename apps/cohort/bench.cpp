@@ -24,8 +24,14 @@ the larger operand: of all_gather the output, of reduce_scatter the input. `agre
 reduction of a 256-byte record; `host` times a call's own work: `explain`, and a whole call on a
 group of one rank. Peers are measured with the best of a few settings at each size.
 
+Exit codes: 0 when cohort was measured, also if a peer could not be and is named instead; 2 for
+wrong flags; 1 for all else: a wrong result, ranks that fail.
+
 Examples:
+  # A look at this machine in a few seconds, cohort alone:
   cohort bench --quick --peers none
+
+  # One operation on growing groups, as a document and as a picture:
   cohort bench --ranks 2,4,8 --ops all_reduce --json --plot all_reduce.svg)";
 
 void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostream& errors) {

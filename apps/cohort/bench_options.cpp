@@ -101,37 +101,56 @@ std::vector<std::size_t> parse_byte_list(const std::string& text, const std::str
 }
 
 void add_bench_flags(CLI::App& command, BenchFlags& flags) {
-  command.add_option("--ops", flags.ops, "Which collectives, and `host`: the work of a call alone")
+  command
+      .add_option("--ops", flags.ops,
+                  "Which collectives, comma-separated, and `host`: the work of a call alone")
       ->capture_default_str()
       ->type_name("LIST");
-  command.add_option("--ranks", flags.ranks, "How many ranks, one run after the other")
+  command
+      .add_option("--ranks", flags.ranks,
+                  "How many ranks, comma-separated: one run after the other")
       ->capture_default_str()
       ->type_name("LIST");
-  command.add_option("--bytes", flags.bytes, "Sizes of the larger operand; 8..8Mi is by doubling")
+  command
+      .add_option(
+          "--bytes", flags.bytes,
+          "Sizes of the larger operand in bytes, Ki or Mi, comma-separated; 8..8Mi is by doubling")
       ->capture_default_str()
       ->type_name("LIST");
-  command.add_option("--dtype", flags.dtype, "f32, i32 or i64")->capture_default_str();
-  command.add_option("--peers", flags.peers, "auto, none, or a list of openmpi, mpich, gloo, shm")
+  command.add_option("--dtype", flags.dtype, "Element type: f32, i32 or i64")
+      ->capture_default_str()
+      ->type_name("TYPE");
+  command
+      .add_option("--peers", flags.peers,
+                  "What to measure beside cohort: auto (all that are there), none, or a list of "
+                  "openmpi, mpich, gloo, shm")
       ->capture_default_str()
       ->type_name("LIST");
   command
       .add_option("--peer-folder", flags.peer_folder,
-                  "Where the peers' programs lie [bench_peers beside this command]")
+                  "Where the peers' programs lie (default bench_peers beside this command)")
       ->type_name("FOLDER");
   command
       .add_option("--against", flags.against,
                   "Another build of this command, to be measured beside it")
       ->type_name("PROGRAM");
-  command.add_option("--operands", flags.operands, "heap, ordinary")
+  command
+      .add_option("--operands", flags.operands,
+                  "Where operands lie: heap (symmetric memory), ordinary (any other), or both")
       ->capture_default_str()
       ->type_name("LIST");
-  command.add_option("--buffers", flags.buffers, "warm, rotating")
+  command
+      .add_option("--buffers", flags.buffers,
+                  "warm (the same memory in every call), rotating (other memory in every call, "
+                  "more than caches hold), or both")
       ->capture_default_str()
       ->type_name("LIST");
   command.add_option("--rounds", flags.rounds, "How often every implementation has its turn")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->type_name("N");
   command.add_option("--seconds", flags.seconds, "How long to time one implementation at one size")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->type_name("SECONDS");
   command.add_flag("--quick", flags.quick,
                    "Few sizes, warm buffers, few calls: a look, not a measurement");
   command.add_flag("--json", flags.json, "Print one JSON document instead of a table");

@@ -236,8 +236,8 @@ void run_check(const CheckFlags& flags, const ProgramArguments& arguments, std::
 void add_check_command(CLI::App& app, const ProgramArguments& arguments, std::ostream& output,
                        std::ostream& errors) {
   const auto flags = std::make_shared<CheckFlags>();
-  CLI::App* command = app.add_subcommand(
-      "check", "Probe this machine: can ranks run here, how well, and what to do about it");
+  CLI::App* command =
+      app.add_subcommand("check", "Probe this machine: can ranks run here, and how well");
   command->add_option("-n,--ranks", flags->ranks, "How many ranks to try (default 2)")
       ->type_name("N");
   command

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <ostream>
+#include <string>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
 #include <cohort/version.hpp>
+
+#include "wrapped.hpp"
 
 namespace cohort {
 
@@ -14,7 +18,6 @@ namespace {
 using check::Row;
 using check::Status;
 
-constexpr std::size_t kColumns = 100;
 constexpr std::size_t kStatusColumns = 9;
 constexpr std::size_t kNameColumns = 18;
 
@@ -24,7 +27,7 @@ std::string padded(std::string text, std::size_t columns) {
 }
 
 void print_paragraph(std::string_view text, std::ostream& output) {
-  for (const std::string& line : wrapped(text, kColumns - kStatusColumns)) {
+  for (const std::string& line : wrapped(text, kTextColumns - kStatusColumns)) {
     output << std::string(kStatusColumns, ' ') << line << '\n';
   }
 }
@@ -62,28 +65,12 @@ std::string outcome(const std::vector<Row>& rows, const check::Wanted& wanted) {
 
 }  // namespace
 
-std::vector<std::string> wrapped(std::string_view text, std::size_t columns) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const std::size_t blank = std::min(text.find(' '), text.size());
-    const std::string_view word = text.substr(0, blank);
-    text.remove_prefix(std::min(blank + 1, text.size()));
-    if (word.empty()) continue;
-    if (lines.empty() || lines.back().size() + 1 + word.size() > columns) {
-      lines.emplace_back(word);
-    } else {
-      (lines.back() += ' ') += word;
-    }
-  }
-  return lines;
-}
-
 void print_rows(const std::vector<Row>& rows, const check::Wanted& wanted, std::ostream& output) {
   output << padded("status", kStatusColumns) << padded("name", kNameColumns) << "value\n";
   for (const Row& row : rows) {
     output << padded(std::string(to_string(row.status)), kStatusColumns)
            << padded(row.name, kNameColumns);
-    const auto lines = wrapped(row.value, kColumns - kStatusColumns - kNameColumns);
+    const auto lines = wrapped(row.value, kTextColumns - kStatusColumns - kNameColumns);
     for (std::size_t i = 0; i < lines.size(); ++i) {
       if (i > 0) output << std::string(kStatusColumns + kNameColumns, ' ');
       output << lines[i] << '\n';
@@ -93,7 +80,8 @@ void print_rows(const std::vector<Row>& rows, const check::Wanted& wanted, std::
     if (!row.remedy.empty()) print_paragraph("What to do: " + row.remedy, output);
   }
   output << '\n';
-  for (const std::string& line : wrapped(outcome(rows, wanted), kColumns)) output << line << '\n';
+  for (const std::string& line : wrapped(outcome(rows, wanted), kTextColumns))
+    output << line << '\n';
 }
 
 void print_rows_as_json(const std::vector<Row>& rows, std::ostream& output) {

@@ -1,16 +1,11 @@
 #pragma once
 
 #include <iosfwd>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "check/row.hpp"
 
 namespace cohort {
-
-/// `text` broken at blanks into lines of at most `columns`; a longer word keeps its line. Pure.
-std::vector<std::string> wrapped(std::string_view text, std::size_t columns);
 
 /// A block of lines for each row, at most 100 columns wide, and the outcome in one sentence.
 void print_rows(const std::vector<check::Row>& rows, const check::Wanted& wanted,

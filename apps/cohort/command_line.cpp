@@ -20,6 +20,7 @@
 #include "faults.hpp"
 #include "generate.hpp"
 #include "groups.hpp"
+#include "help_formatter.hpp"
 #include "nearest.hpp"
 #include "plan.hpp"
 #include "run.hpp"
@@ -36,8 +37,14 @@ constexpr const char* kTryNext = R"(Try next:
   cohort groups --tp 4 --attn-dp 2 --attn-cp 2      which ranks work together, and for what
   cohort generate --model FILE.gguf --tp 4 --chat --prompt "Hello"
                                                     a model over 4 ranks, and what they exchanged
+  cohort check --ranks 4                            whether, and how well, ranks run on this machine
   cohort COMMAND --help                             the flags of one command, with examples
-)";
+
+Every command ends with 0 when it has done what it was asked for, with 2 for flags, files or an
+environment that it cannot use, and with 1 for all else; its help says more. Errors are one line on
+standard error, or with --json one JSON document on standard output.
+The environment variable COHORT_DEADLINE_SCALE=10 makes every deadline ten times as long: for
+profilers, debuggers and slow machines.)";
 
 /// Every subcommand, in the order of the help text.
 void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream& output,
@@ -112,7 +119,7 @@ void parse_and_run(CLI::App& app, int argument_count, const char* const* argumen
     std::replace(message.begin(), message.end(), '\n', ' ');
     throw Error(ErrorCode::usage, message, std::nullopt, "arguments");
   }
-  if (app.get_subcommands().empty()) output << app.help() << '\n' << kTryNext;
+  if (app.get_subcommands().empty()) output << app.help();
 }
 
 }  // namespace
@@ -128,6 +135,8 @@ int run_command_line(int argument_count, const char* const* arguments, std::ostr
     CLI::App app(kDescription, "cohort");
     app.set_version_flag("--version", "cohort " COHORT_VERSION, "Print the version");
     app.require_subcommand(0, 1);
+    app.formatter(help_formatter());
+    app.footer(kTryNext);
     add_commands(app, {argument_count, arguments}, output, errors);
     parse_and_run(app, argument_count, arguments, output, errors);
     output.flush();

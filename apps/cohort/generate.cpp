@@ -36,15 +36,24 @@ namespace {
 
 constexpr const char* kFooter =
     R"(Prompts go to the attention replicas in turn and run as one ragged batch. Without --prompt
-and --prompts the prompt is read from standard input.
+and --prompts the prompt is read from standard input. The text comes as it is written; at the end a
+table shows what every group of ranks exchanged, by which path and why.
+
+Exit codes: 0 when every prompt is done; 2 for flags, a model or prompts that cannot be used; 130
+and 143 after Ctrl-C and SIGTERM; 1 for all else: a rank that died or hangs, too little memory, or,
+with --strict, a call that could not take its path.
 
 Examples:
   # One rank:
   cohort generate --model SmolLM2.gguf --prompt "Once upon a time"
+  echo "Once upon a time" | cohort generate --model SmolLM2.gguf --max-tokens 32
 
   # Four ranks: attention in 2 replicas of 2 context-parallel ranks each, the MLP over all 4:
   cohort generate --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2 --chat \
-    --prompt "Why is the sky blue?" --prompt "Write a haiku about memory." --strict)";
+    --prompt "Why is the sky blue?" --prompt "Write a haiku about memory." --strict
+
+  # Many prompts on two replicas, for a script: {"prompt": "..."} or "..." on every line
+  cohort generate --model SmolLM2.gguf --tp 2 --attn-dp 2 --prompts prompts.jsonl --json)";
 
 /// Puts `text` where this process's standard input was: rank 0 inherits it.
 void replace_standard_input(const std::string& text) {

@@ -67,7 +67,9 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       .add_option("--temperature", flags.temperature,
                   "0 picks the likeliest token; above, tokens are drawn (default 0)")
       ->type_name("T");
-  command.add_option("--dtype", flags.dtype, "f32 or bf16: weights, activations and messages")
+  command
+      .add_option("--dtype", flags.dtype,
+                  "f32 or bf16: weights, activations and messages (default f32)")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->type_name("TYPE");
   command
@@ -104,9 +106,12 @@ void add_generate_flags(CLI::App& command, GenerateFlags& flags) {
       ->type_name("N");
   command.add_flag("--ignore-eos", flags.ignore_eos, "Go on after the model has ended its answer");
   add_engine_flags(command, flags.engine);
-  command.add_option("--top-k", flags.top_k, "Draw among the K likeliest tokens (0: all)")
+  command.add_option("--top-k", flags.top_k, "Draw among the K likeliest tokens (default 0: all)")
       ->type_name("K");
-  command.add_option("--top-p", flags.top_p, "Draw among the likeliest tokens that make up P")
+  command
+      .add_option(
+          "--top-p", flags.top_p,
+          "Draw among the likeliest tokens that together have probability P (default 1: all)")
       ->type_name("P");
   command.add_option("--seed", flags.seed, "What the drawing follows from (default 0)")
       ->type_name("N");

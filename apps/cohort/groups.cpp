@@ -25,6 +25,8 @@ constexpr const char* kFooter = R"(Every kind of group is printed, groups of one
   leaders  first rank of each host      moe_tp   shares the inside of an expert
   world    all ranks                    moe_dp   replicas of the expert arrangement
 
+Exit codes: 0; 2 for sizes that do not divide each other, naming both flags.
+
 Examples:
   # Attention in 2 replicas of 2 context-parallel ranks each, the MLP over all 4:
   cohort groups --tp 4 --attn-dp 2 --attn-cp 2

@@ -26,10 +26,18 @@ struct PlanFlags {
   bool json = false;
 };
 
-constexpr const char* kFooter = R"(The same plan that 'cohort generate' commits with these flags.
+constexpr const char* kFooter =
+    R"(The same plan that 'cohort generate' commits with these flags: every buffer, its place in the
+arena of a rank, and all bytes. No rank is started.
+
+Exit codes: 0; 2 for flags or a model that cannot be used; 1 for all else.
 
 Examples:
+  # What one arena needs, and whether this machine has room for four of that size:
   cohort plan --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2
+  cohort check --ranks 4 --arena 16MiB
+
+  # Longer steps, for a script:
   cohort plan --model SmolLM2.gguf --tp 4 --attn-dp 4 --max-step-tokens 2048 --json)";
 
 std::string_view to_string(FootprintRow::Kind kind) {

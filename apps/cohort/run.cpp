@@ -87,7 +87,7 @@ void add_run_command(CLI::App& app, std::ostream& output, std::ostream& errors) 
                     "Do not put \"[rank 2] \" before lines of standard error");
   command
       ->add_option("--grace", options->grace_s,
-                   "How long the others may take to end once a rank has failed [5]")
+                   "How long the others may take to end once a rank has failed (default 5)")
       ->type_name("SECONDS");
   command->add_flag("--json", options->json,
                     "Print each rank's end as one JSON document; ranks' output goes to standard "

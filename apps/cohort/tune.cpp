@@ -39,10 +39,15 @@ constexpr const char* kFooter =
 more ranks than CPUs, because waiting ranks behave differently there. Run it while the machine does
 nothing else. The table is for this machine and this version of cohort.
 
+Exit codes: 0 when the table is measured and written; 2 for wrong flags; 1 for all else.
+
 Examples:
+  # Measure this machine, then use what was found:
   cohort tune -o paths.json
-  cohort tune --ranks 2 --ranks 4 --quick
-  cohort generate --model SmolLM2.gguf --tp 2 --prompt "Hello" --path-table paths.json)";
+  cohort generate --model SmolLM2.gguf --tp 2 --prompt "Hello" --path-table paths.json
+
+  # A look at two sizes of groups, nothing written:
+  cohort tune --ranks 2 --ranks 4 --quick)";
 
 struct TuneFlags {
   std::vector<std::uint32_t> ranks;
@@ -215,7 +220,9 @@ void add_tune_command(CLI::App& app, std::ostream& output, std::ostream& errors)
       ->type_name("N")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("-o,--output", flags->output_file, "Where to write the table")
+  command
+      ->add_option("-o,--output", flags->output_file,
+                   "Where to write the table (default: only print what was found)")
       ->type_name("FILE.json");
   command->add_flag("--quick", flags->quick,
                     "Fewer sizes and rounds: seconds instead of a minute, and coarser");

@@ -13,24 +13,12 @@ namespace {
 
 using check::Row;
 using check::Status;
-using testing::ElementsAre;
 using testing::EndsWith;
-using testing::HasSubstr;
-using testing::IsEmpty;
 
 std::string printed(const std::vector<Row>& rows, std::uint32_t ranks = 4) {
   std::ostringstream output;
   print_rows(rows, {ranks, std::nullopt}, output);
   return output.str();
-}
-
-TEST(Wrapped, BreaksAtBlanks) {
-  EXPECT_THAT(wrapped("one two three", 7), ElementsAre("one two", "three"));
-  EXPECT_THAT(wrapped("one two three", 13), ElementsAre("one two three"));
-  EXPECT_THAT(wrapped("one two three", 12), ElementsAre("one two", "three"));
-  EXPECT_THAT(wrapped("one two three", 1), ElementsAre("one", "two", "three"));
-  EXPECT_THAT(wrapped("", 10), IsEmpty());
-  EXPECT_THAT(wrapped("  a   b ", 10), ElementsAre("a b"));
 }
 
 TEST(PrintRows, AreNoWiderThanAHundredColumns) {
