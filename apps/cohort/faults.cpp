@@ -27,10 +27,15 @@ processes of this machine and share its memory:
   cohort  the same program over this library
 Both verdicts are what was seen in this run. Naive: wrong (results, and no error), hang, slow (a
 path that nobody is told of). cohort: right, refused (on all ranks, and the job lives on), ended
-(all ranks, with one error). The exit code is 1 if cohort did anything but that.
+(all ranks, with one error).
+
+Exit codes: 0 if cohort did nothing but that; 1 if it did; 2 for wrong flags.
 
 Examples:
+  # All faults, in some ten seconds:
   cohort faults
+
+  # Two of them on more ranks, for a script:
   cohort faults --only dead-rank,skipped-call --ranks 8 --json)";
 
 [[noreturn]] void refuse(const std::string& message) {
@@ -79,10 +84,13 @@ void add_faults_command(CLI::App& app, std::ostream& output) {
   const auto options = std::make_shared<FaultsOptions>();
   CLI::App* command = app.add_subcommand(
       "faults", "Replay faults of the field, the naive way and cohort's, and show both verdicts");
-  command->add_option("--only", options->only, "Names of faults, separated by commas")
-      ->delimiter(',');
+  command
+      ->add_option("--only", options->only, "Names of faults, separated by commas (default: all)")
+      ->delimiter(',')
+      ->type_name("LIST");
   command->add_option("--ranks", options->ranks, "Ranks of each replay, even, 4 to 16")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->type_name("N");
   command->add_flag("--list", options->list, "Print the faults without replaying them");
   command->add_flag("--json", options->json, "Print one JSON document instead of text");
   command->footer(kFooter);
