@@ -160,6 +160,15 @@ void write_refusal(CallNote& note, std::string_view why) noexcept {
   note.refusal[length] = 0;
 }
 
+std::string read_refusal(const CallNote& note) {
+  return {note.refusal, ::strnlen(note.refusal, sizeof(note.refusal))};
+}
+
+ErrorCode refusal_code(const CallNote& note) noexcept {
+  const ErrorCode code = Place::from_word(note.call.load().place).code();
+  return to_string(code) == "unknown" ? ErrorCode::corrupt : code;
+}
+
 std::string describe(const CallRecord& record) {
   std::string text(to_string(record.op));
   if (record.op == Op::barrier) return text;

@@ -131,6 +131,10 @@ CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place 
 
 /// Keeps why a call was refused, cut to what a note holds.
 void write_refusal(CallNote& note, std::string_view why) noexcept;
+/// What a rank wrote there, or whatever else it left.
+std::string read_refusal(const CallNote& note);
+/// The code of a refusal; what is none counts as `corrupt`.
+ErrorCode refusal_code(const CallNote& note) noexcept;
 
 /// "all_reduce(sum, f32, 4096 bytes, host_direct)".
 std::string describe(const CallRecord& record);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <new>
@@ -12,6 +13,7 @@
 #include "base/system_limits.hpp"
 #include "base/test_point.hpp"
 #include "heap/plan_text.hpp"
+#include "rendezvous/protocol.hpp"
 #include "session/agree.hpp"
 #include "session/session_state.hpp"
 
@@ -64,28 +66,53 @@ void agree_on_plan(host::Domain& domain, const Plan& plan, std::string_view phas
               std::string(phase));
 }
 
-void run_agreed(host::Domain& domain, std::string_view phase, TimePoint deadline,
+namespace {
+
+struct Failure {
+  WorldRank on;
+  Error error;
+  WorldRank about;
+};
+
+/// Throws the failure of the lowest rank; where several ranks failed because of others, that of the
+/// lowest rank that is about the one most of them name.
+void throw_first_failure(const std::vector<std::vector<std::byte>>& outcomes,
+                         std::string_view phase) {
+  std::vector<Failure> failures;
+  std::vector<std::size_t> named(outcomes.size());
+  for (std::uint32_t rank = 0; rank < outcomes.size(); ++rank) {
+    if (outcomes[rank].empty()) continue;
+    const Error error = rendezvous::decode_error(outcomes[rank]);
+    WorldRank about = error.rank().value_or(WorldRank{rank});
+    if (about.index() >= outcomes.size()) about = WorldRank{rank};
+    failures.push_back({WorldRank{rank}, error, about});
+    ++named[about.index()];
+  }
+  if (failures.empty()) return;
+  const auto& worst = *std::ranges::max_element(
+      failures, {}, [&](const Failure& failure) { return named[failure.about.index()]; });
+  throw Error(worst.error.code(),
+              std::string(phase) + " failed on rank " + std::to_string(worst.on.index()) + ": " +
+                  worst.error.what(),
+              worst.about, std::string(phase));
+}
+
+}  // namespace
+
+void run_agreed(host::Domain& domain, std::string_view phase, TimePoint deadline, StepKind kind,
                 FunctionRef<void()> step) {
-  std::string outcome;
+  std::vector<std::byte> outcome;
   try {
     step();
   } catch (const Error& error) {
-    outcome = static_cast<char>('A' + static_cast<int>(error.code()));
-    outcome += error.what();
+    outcome = rendezvous::encode_error(error);
   } catch (const std::bad_alloc&) {
-    outcome = static_cast<char>('A' + static_cast<int>(ErrorCode::out_of_memory));
-    outcome += "no memory for the session's own bookkeeping";
+    if (kind == StepKind::exchanging) throw;
+    outcome = rendezvous::encode_error(
+        Error(ErrorCode::out_of_memory, "no memory for the session's own bookkeeping"));
   }
-  domain.check("in " + std::string(phase));
-  const auto outcomes = domain.all_gather(to_bytes(outcome), phase, deadline);
-  for (std::uint32_t rank = 0; rank < outcomes.size(); ++rank) {
-    if (outcomes[rank].empty()) continue;
-    const std::string text = to_text(outcomes[rank]);
-    throw Error(
-        static_cast<ErrorCode>(text[0] - 'A'),
-        std::string(phase) + " failed on rank " + std::to_string(rank) + ": " + text.substr(1),
-        WorldRank{rank}, std::string(phase));
-  }
+  domain.check("in " + std::string(phase), phase);
+  throw_first_failure(domain.all_gather(outcome, phase, deadline), phase);
 }
 
 void refuse_what_strict_forbids(const Plan& plan) {
@@ -123,20 +150,15 @@ bool agree_on_crowding(host::Domain& domain, TimePoint deadline) {
 
 void decide(host::Domain& domain, std::uint32_t generation, TimePoint deadline) {
   if (domain.decide(generation, true, deadline) == host::CommitOutcome::committed) return;
-  domain.check("committing");
-  throw Error(ErrorCode::timeout,
-              "generation " + std::to_string(generation) +
-                  " was not committed: not every rank was ready by the deadline",
-              std::nullopt, std::string(kPhase));
+  domain.check("committing", kPhase);
+  throw domain.abort_cause(generation, kPhase);
 }
 
-}  // namespace
-
-Session commit(World& world, const Plan& plan) {
+std::unique_ptr<SessionState> commit_steps(World& world, const Plan& plan) {
   host::Domain& domain = world.domain();
   const TimePoint deadline = domain.deadline_after(domain.limits().setup);
   test_point("commit.agree");
-  domain.check("committing");
+  domain.check("committing", kPhase);
   agree_on_plan(domain, plan, kPhase, deadline);
   if (plan.layout().world_size() != world.size()) {
     throw Error(ErrorCode::usage,
@@ -151,16 +173,23 @@ Session commit(World& world, const Plan& plan) {
   state->choose_paths(crowded);
   host::HostBackend backend(domain.shared_from_this());
   test_point("commit.allocate");
-  run_agreed(domain, kPhase, deadline, [&] { state->allocate(backend); });
+  run_agreed(domain, kPhase, deadline, StepKind::local, [&] { state->allocate(backend); });
   test_point("commit.map");
-  run_agreed(domain, kPhase, deadline, [&] { state->map_peers(deadline); });
+  run_agreed(domain, kPhase, deadline, StepKind::exchanging, [&] { state->map_peers(deadline); });
   test_point("commit.prove");
-  run_agreed(domain, kPhase, deadline, [&] { state->prove_slots(); });
+  run_agreed(domain, kPhase, deadline, StepKind::exchanging, [&] { state->prove_slots(); });
   test_point("commit.decide");
   decide(domain, generation, deadline);
   test_point("commit.seal");
   state->seal();
-  return Session(std::move(state));
+  return state;
+}
+
+}  // namespace
+
+Session commit(World& world, const Plan& plan) {
+  return Session(
+      or_out_of_memory(world.domain(), kPhase, [&] { return commit_steps(world, plan); }));
 }
 
 }  // namespace cohort

@@ -84,10 +84,11 @@ void SessionState::prove_operand(GroupKind kind, void* memory, std::size_t bytes
   for (std::size_t i = 0; i < words; ++i) {
     const std::uint32_t difference = data[i] ^ expected(i);
     if ((i + 1 < words ? difference : difference & last_mask) == 0) continue;
-    throw Error(ErrorCode::system,
-                what + " does not show what rank " +
-                    std::to_string(members.to_world(root).index()) + " wrote into it",
-                members.to_world(root), "commit");
+    // To all at once: the others may be waiting for this rank in the next broadcast.
+    domain_->fail(Error(ErrorCode::system,
+                        what + " does not show what rank " +
+                            std::to_string(members.to_world(root).index()) + " wrote into it",
+                        members.to_world(root), "commit"));
   }
 }
 

@@ -95,13 +95,13 @@ void SessionState::make_next(const Plan& plan, Next& next, host::Domain::TimePoi
   next.layout = layout_after(plan);
   refuse_what_strict_forbids(plan);
   test_point("recommit.allocate");
-  run_agreed(*domain_, kPhase, deadline, [&] { extend(next); });
+  run_agreed(*domain_, kPhase, deadline, StepKind::local, [&] { extend(next); });
   test_point("recommit.map");
-  run_agreed(*domain_, kPhase, deadline, [&] { map_next(next, deadline); });
+  run_agreed(*domain_, kPhase, deadline, StepKind::exchanging, [&] { map_next(next, deadline); });
   test_point("recommit.stamp");
-  run_agreed(*domain_, kPhase, deadline, [&] { stamp_new_slots(next); });
+  run_agreed(*domain_, kPhase, deadline, StepKind::local, [&] { stamp_new_slots(next); });
   test_point("recommit.prove");
-  run_agreed(*domain_, kPhase, deadline, [&] {
+  run_agreed(*domain_, kPhase, deadline, StepKind::local, [&] {
     check_new_slots(next);
     check_new_pools(next);
   });

@@ -13,6 +13,7 @@
 #include "collectives/host/host_executor.hpp"
 #include "collectives/host/last_calls.hpp"
 #include "collectives/path_table.hpp"
+#include "session/agree.hpp"
 
 namespace cohort {
 
@@ -163,7 +164,7 @@ PathChoice SessionState::explain(GroupKind kind, Op op, DType dtype, std::size_t
 
 Verdict SessionState::run(GroupKind kind, const collectives::Call& call) {
   check_open();
-  return executor_->run(kind, call);
+  return or_out_of_memory(*domain_, to_string(call.op), [&] { return executor_->run(kind, call); });
 }
 
 std::size_t SessionState::measured_bytes() const {
@@ -180,9 +181,11 @@ std::vector<LedgerRow> SessionState::ledger() const {
 void SessionState::close(std::chrono::milliseconds limit) {
   if (closed_) return;
   if (!domain_->poisoned()) {
-    test_point("close.meet");
-    domain_->all_gather({}, "close", domain_->deadline_after(limit));
-    test_point("close.leave");
+    or_out_of_memory(*domain_, "close", [&] {
+      test_point("close.meet");
+      domain_->all_gather({}, "close", domain_->deadline_after(limit));
+      test_point("close.leave");
+    });
   }
   closed_ = true;
 }

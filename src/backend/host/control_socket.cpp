@@ -33,6 +33,18 @@ std::pair<sockaddr_un, socklen_t> abstract_address(const std::string& name) {
   return {address, static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())};
 }
 
+/// Receives once, also from a peer that has closed its end before it read all that was sent to it:
+/// the system says so first, and only then gives what that peer had sent.
+ssize_t receive_message(int fd, msghdr& message, int flags) {
+  bool was_reset = false;
+  while (true) {
+    const ssize_t received = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags);
+    if (received >= 0) return received;
+    if (errno != EINTR && (errno != ECONNRESET || was_reset)) return received;
+    was_reset = was_reset || errno == ECONNRESET;
+  }
+}
+
 }  // namespace
 
 ControlListener listen_on_random_name(unsigned backlog) {
@@ -101,10 +113,7 @@ std::optional<Message> try_receive(int fd, std::size_t bytes_max) {
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-  ssize_t received;
-  do {
-    received = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (received < 0 && errno == EINTR);
+  const ssize_t received = receive_message(fd, message, 0);
   if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return std::nullopt;
   result.ended = received <= 0;
   result.bytes.resize(received > 0 ? static_cast<std::size_t>(received) : 0);
@@ -118,6 +127,17 @@ std::optional<Message> try_receive(int fd, std::size_t bytes_max) {
   }
   result.lost_fd = !result.passed_fd && (message.msg_flags & MSG_CTRUNC) != 0;
   return result;
+}
+
+std::vector<std::byte> peek_message(int fd, std::size_t bytes_max) {
+  std::vector<std::byte> bytes(bytes_max);
+  iovec part{bytes.data(), bytes.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  const ssize_t received = receive_message(fd, message, MSG_PEEK);
+  bytes.resize(received > 0 ? static_cast<std::size_t>(received) : 0);
+  return bytes;
 }
 
 void fill_random(std::span<std::byte> bytes) {

@@ -48,6 +48,8 @@ struct Message {
 };
 /// The next message if one is there. Local, never waits.
 std::optional<Message> try_receive(int fd, std::size_t bytes_max);
+/// The bytes of the next message, which stays there; empty if there is none.
+std::vector<std::byte> peek_message(int fd, std::size_t bytes_max);
 
 /// Fills `bytes` with random bytes from the system.
 void fill_random(std::span<std::byte> bytes);

@@ -12,6 +12,7 @@
 
 #include "backend/host/domain_state.hpp"
 #include "backend/host/futex.hpp"
+#include "backend/host/hello.hpp"
 #include "base/system_limits.hpp"
 #include "base/test_point.hpp"
 
@@ -23,6 +24,8 @@ using std::chrono::steady_clock;
 
 constexpr std::uint64_t kControlFdTag = ~std::uint64_t{0};
 constexpr milliseconds kPollSlice{50};
+// How much longer the last steps of a join wait than the first, at most.
+constexpr milliseconds kJoinMargin{1000};
 // Long enough for another rank to finish writing the fault record, even if it is not running now.
 constexpr milliseconds kClaimPatience{200};
 
@@ -45,19 +48,25 @@ std::shared_ptr<Domain> Domain::join(Bootstrap& bootstrap, const WaitLimits& lim
   std::shared_ptr<Domain> domain(new Domain(bootstrap.rank(), bootstrap.world_size(), limits));
   try {
     domain->meet(bootstrap);
-  } catch (const Error& error) {
+  } catch (const std::exception& exception) {
+    if (domain->state_->mesh.peers.empty()) throw;  // the bootstrap's, or already said to all
+    const Error error = error_of_joining(exception, domain->rank());
     domain->publish_fault(error);
-    throw;
+    // Before the control segment there is nothing to publish in.
+    if (domain->poison_ == nullptr) say_farewell(domain->state_->mesh, error);
+    throw error;
   }
   return domain;
 }
 
 void Domain::meet(Bootstrap& bootstrap) {
   const TimePoint deadline = deadline_after(limits_.setup);
-  test_point("join.meet");
   state_->mesh = host::meet(bootstrap, deadline);
   test_point("join.control");
-  open_control_segment(deadline);
+  // Ranks that still wait to be connected with give up first: they know for whom.
+  const TimePoint later =
+      deadline + (deadline_after(std::min(limits_.setup / 4, kJoinMargin)) - deadline_clock());
+  open_control_segment(later);
   const bool all_here =
       std::all_of(state_->mesh.peers.begin(), state_->mesh.peers.end(),
                   [](const MeshPeer& peer) { return peer.in_this_process || !peer.socket; });
@@ -67,7 +76,7 @@ void Domain::meet(Bootstrap& bootstrap) {
   }
   test_point("join.agree");
   // Nobody leaves the join before all have mapped the segment: from here on faults reach everybody.
-  all_gather({}, "join", deadline);
+  all_gather({}, "join", later);
 }
 
 void Domain::open_control_segment(TimePoint deadline) {
@@ -81,12 +90,14 @@ void Domain::open_control_segment(TimePoint deadline) {
   } else {
     fd = receive_control_fd(deadline);
   }
+  test_point("join.map");
   state_->control = SharedMapping::map(fd.get(), bytes, creator);
   if (creates) {
     auto* const segment = new (state_->control->data()) ControlSegment;
     segment->rank_count = rank_count_;
     for (std::uint32_t rank = 0; rank < rank_count_; ++rank)
       new (segment->blocks() + rank) RankBlock;
+    test_point("join.share");
     for (std::uint32_t rank = 1; rank < rank_count_; ++rank) {
       share_control_fd(WorldRank{rank}, fd.get());
     }
@@ -108,6 +119,9 @@ void Domain::share_control_fd(WorldRank peer, int fd) const {
   try {
     send_fd(state_->mesh, peer, kControlFdTag, fd);
   } catch (const Error& error) {
+    if (const auto farewell = peek_farewell(state_->mesh.peers[peer.index()].socket.get())) {
+      throw *farewell;
+    }
     if (error.code() == ErrorCode::peer_failed) fail_gone(peer);
     throw;
   }
@@ -120,21 +134,36 @@ void Domain::fail_gone(WorldRank peer) const {
               peer, "join");
 }
 
+/// Throws if a rank has given up or ended: then rank 0 waits in vain, and this rank with it.
+void Domain::check_joining_peers() const {
+  for (std::uint32_t rank = 0; rank < rank_count_; ++rank) {
+    const MeshPeer& peer = state_->mesh.peers[rank];
+    if (!peer.socket) continue;
+    if (const auto farewell = peek_farewell(peer.socket.get())) throw *farewell;
+    if (peer.process && has_ended(peer)) fail_gone(WorldRank{rank});
+  }
+}
+
 UniqueFd Domain::receive_control_fd(TimePoint deadline) const {
   const WorldRank creator{0};
   pollfd polled{state_->mesh.peers[0].socket.get(), POLLIN, 0};
   while (true) {
+    bool closed = false;
     try {
-      if (UniqueFd fd = try_receive_fd(state_->mesh, creator, kControlFdTag)) return fd;
+      if (UniqueFd fd = try_receive_fd(state_->mesh, rank_, creator, kControlFdTag)) return fd;
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::peer_failed) fail_gone(creator);
-      throw;
+      closed = error.code() == ErrorCode::peer_failed && error.rank() == creator;
+      if (!closed) throw;
+      // Rank 0 lives and has closed the connection without a word: it took this rank for a
+      // stranger. It will say so itself to all others, and they would believe this rank first.
+      if (has_ended(state_->mesh.peers[0])) fail_gone(creator);
     }
+    check_joining_peers();
     if (steady_clock::now() >= deadline) {
       throw Error(ErrorCode::timeout, name_of(rank_) + " waited for rank 0 to share its memory",
                   creator, "join");
     }
-    ::poll(&polled, 1, static_cast<int>(kPollSlice.count()));
+    ::poll(&polled, closed ? 0 : 1, static_cast<int>(kPollSlice.count()));
   }
 }
 
@@ -156,8 +185,8 @@ Domain::TimePoint Domain::deadline_after(milliseconds limit) const noexcept {
 // --- faults
 // ---------------------------------------------------------------------------------------
 
-void Domain::check(std::string_view doing) const {
-  if (poisoned()) throw fault(doing, {});
+void Domain::check(std::string_view doing, std::string_view phase) const {
+  if (poisoned()) throw fault(doing, phase);
 }
 
 void Domain::publish_fault(const Error& error) noexcept {
@@ -195,8 +224,12 @@ void Domain::mark_ended(WorldRank peer) noexcept {
       static_cast<RankState>(seen) == RankState::left) {
     return;
   }
-  publish(Error(ErrorCode::peer_failed,
-                name_of(peer) + (joining ? " ended while joining" : " died"), peer));
+  const auto farewell = joining ? peek_farewell(state_->mesh.peers[peer.index()].socket.get())
+                                : std::optional<Error>();
+  publish(farewell ? *farewell
+                   : Error(ErrorCode::peer_failed,
+                           name_of(peer) + (joining ? " ended while joining" : " died"), peer,
+                           joining ? "join" : ""));
 }
 
 Error Domain::fault(std::string_view doing, std::string_view phase) const {

@@ -78,8 +78,9 @@ class Domain : public std::enable_shared_from_this<Domain> {
   // --- faults -------------------------------------------------------------------------------
 
   bool poisoned() const noexcept { return poison_->load(std::memory_order_acquire) != 0; }
-  /// Throws the domain's fault if there is one; `doing` is appended as what this rank was at.
-  void check(std::string_view doing = {}) const;
+  /// Throws the domain's fault if there is one; `doing` is appended as what this rank was at,
+  /// `phase` is the error's where the fault itself has none.
+  void check(std::string_view doing = {}, std::string_view phase = {}) const;
   /// Claims the fault record (the first caller of the domain wins), poisons, wakes everybody.
   void publish_fault(const Error& error) noexcept;
   /// `publish_fault`, then throws the domain's fault: this error or the one that came first.
@@ -137,6 +138,9 @@ class Domain : public std::enable_shared_from_this<Domain> {
   /// The generation that follows the last one this rank was ready for: equal on all ranks. Local.
   std::uint32_t next_generation() const noexcept;
 
+  /// Why a generation was aborted, as the rank that did so noted it. Local, waits a moment.
+  Error abort_cause(std::uint32_t generation, std::string_view phase = "recommit") const;
+
   // --- attempts: a new generation while an old one lives ----------------------------------------
   //
   // Between `begin_attempt` and its end set-up exchanges that fail do not poison: a rank that
@@ -170,13 +174,13 @@ class Domain : public std::enable_shared_from_this<Domain> {
   void meet(Bootstrap& bootstrap);
   void open_control_segment(TimePoint deadline);
   UniqueFd receive_control_fd(TimePoint deadline) const;
+  void check_joining_peers() const;
   void share_control_fd(WorldRank peer, int fd) const;
   [[noreturn]] void fail_gone(WorldRank peer) const;
   [[noreturn]] void fail_wait(const Error& error, std::string_view doing);
   void begin_generation(std::uint32_t generation) noexcept;
   void settle_generation(std::uint32_t generation, CommitOutcome outcome) noexcept;
   void note_abort(std::uint32_t generation, const Error& error) noexcept;
-  Error abort_cause(std::uint32_t generation) const;
   void check_attempt() const;
   void end_attempt() noexcept;
   UniqueFd receive_fd(WorldRank from, std::string_view phase, TimePoint deadline);

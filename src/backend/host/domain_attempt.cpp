@@ -59,7 +59,7 @@ void Domain::note_abort(std::uint32_t generation, const Error& error) noexcept {
   note.word.store(AbortNote::word_of(generation, AbortNote::kComplete), std::memory_order_seq_cst);
 }
 
-Error Domain::abort_cause(std::uint32_t generation) const {
+Error Domain::abort_cause(std::uint32_t generation, std::string_view phase) const {
   const auto& notes = state_->segment().abort_notes;
   const AbortNote& note = notes[generation % notes.size()];
   const std::uint64_t wanted = AbortNote::word_of(generation, AbortNote::kComplete);
@@ -78,11 +78,11 @@ Error Domain::abort_cause(std::uint32_t generation) const {
     return Error(ErrorCode::timeout,
                  "generation " + std::to_string(generation) +
                      " was given up by another rank; why is not recorded any more",
-                 std::nullopt, "recommit");
+                 std::nullopt, std::string(phase));
   }
   const auto about =
       rank == 0 ? std::optional<WorldRank>() : WorldRank{static_cast<std::uint32_t>(rank - 1)};
-  return Error(code, reinterpret_cast<const char*>(text.data()), about, "recommit");
+  return Error(code, reinterpret_cast<const char*>(text.data()), about, std::string(phase));
 }
 
 std::uint32_t Domain::begin_attempt() {
@@ -105,7 +105,7 @@ void Domain::check_attempt() const {
   const std::uint64_t word = state_->segment().commit.load(std::memory_order_seq_cst);
   if (commit_word::is_pending(word, state_->attempt)) return;
   if (commit_word::outcome(word, state_->attempt) == CommitOutcome::committed) return;
-  check("recommitting");
+  check("recommitting", "recommit");
   throw abort_cause(state_->attempt);
 }
 
@@ -115,7 +115,7 @@ void Domain::conclude_attempt(TimePoint deadline) {
     end_attempt();
     return;
   }
-  check("recommitting");
+  check("recommitting", "recommit");
   throw abort_cause(generation);
 }
 
@@ -125,7 +125,7 @@ void Domain::abort_attempt(const Error& error) {
   if (!poisoned()) note_abort(generation, error);
   settle_generation(generation, CommitOutcome::aborted);
   end_attempt();
-  check("recommitting");
+  check("recommitting", "recommit");
   throw abort_cause(generation);
 }
 

@@ -10,6 +10,7 @@
 
 #include "backend/host/domain_state.hpp"
 #include "backend/host/system_error.hpp"
+#include "base/test_message.hpp"
 #include "base/test_point.hpp"
 
 namespace cohort::host {
@@ -19,6 +20,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kPollSlice{20};
+// Far more than a rank has to say; what a broken one says must not keep the others busy for ever.
+constexpr std::uint64_t kMessageBytesMax = std::uint64_t{64} << 20;
 
 std::uint32_t rounds_for(std::uint64_t total_bytes) noexcept {
   const std::uint64_t rounds =
@@ -52,6 +55,7 @@ std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte
   for (std::uint32_t round = 0; round < round_count; ++round) {
     const std::uint32_t number = ++state_->round;
     write_chunk(own.chunks[number % 2], mine, round, phase);
+    test_words(phase, bytes_of_object(own.chunks[number % 2]));
     own.published.store(number, std::memory_order_seq_cst);
     wake();
     for (std::uint32_t index = 0; index < rank_count_; ++index) {
@@ -67,7 +71,7 @@ std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte
       const std::string theirs(phase_of(chunk));
       // If the attempt is over, the peer may already be writing its next message here.
       check_attempt();
-      if (theirs != phase_of(own.chunks[number % 2])) {
+      if (theirs != phase.substr(0, chunk.phase.size())) {
         fail(Error(ErrorCode::mismatch,
                    name_of(peer) + " is in " + theirs + " while " + name_of(rank_) + " is in " +
                        std::string(phase),
@@ -77,7 +81,18 @@ std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte
       messages[index].insert(messages[index].end(), chunk.bytes.begin(),
                              chunk.bytes.begin() + static_cast<std::ptrdiff_t>(bytes));
       const std::uint64_t total_bytes = chunk.total_bytes;
+      const std::uint64_t chunk_bytes = chunk.chunk_bytes;
       check_attempt();
+      const std::uint64_t before = std::uint64_t{round} * MailChunk::kCapacityBytes;
+      const std::uint64_t rest = total_bytes - std::min(before, total_bytes);
+      if (total_bytes > kMessageBytesMax ||
+          chunk_bytes != std::min<std::uint64_t>(rest, MailChunk::kCapacityBytes)) {
+        fail(Error(ErrorCode::corrupt,
+                   name_of(peer) + " sent a broken message in " + std::string(phase) + ": " +
+                       std::to_string(chunk_bytes) + " of " + std::to_string(total_bytes) +
+                       " bytes",
+                   peer, std::string(phase)));
+      }
       round_count = std::max(round_count, rounds_for(total_bytes));
     }
   }
@@ -86,15 +101,17 @@ std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte
 
 std::vector<UniqueFd> Domain::all_gather_fd(int fd, std::string_view phase, TimePoint deadline) {
   ++state_->fd_tag;
+  test_point("map.send");
   for (std::uint32_t rank = 0; rank < rank_count_; ++rank) {
     if (WorldRank{rank} == rank_) continue;
     try {
       send_fd(state_->mesh, WorldRank{rank}, state_->fd_tag, fd);
     } catch (const Error& error) {
-      check(phase);
+      check(phase, phase);
       fail(Error(error.code(), error.what(), error.rank(), std::string(phase)));
     }
   }
+  test_point("map.receive");
   std::vector<UniqueFd> gathered;
   for (std::uint32_t rank = 0; rank < rank_count_; ++rank) {
     if (WorldRank{rank} != rank_) {
@@ -112,9 +129,9 @@ UniqueFd Domain::receive_fd(WorldRank from, std::string_view phase, TimePoint de
   const WaitSubject subject{phase, std::string(phase)};
   pollfd polled{state_->mesh.peers[from.index()].socket.get(), POLLIN, 0};
   while (true) {
-    check("waiting for " + name_of(from) + " in " + subject.text);
+    check("waiting for " + name_of(from) + " in " + subject.text, phase);
     try {
-      if (UniqueFd fd = try_receive_fd(state_->mesh, from, state_->fd_tag)) return fd;
+      if (UniqueFd fd = try_receive_fd(state_->mesh, rank_, from, state_->fd_tag)) return fd;
     } catch (const Error& error) {
       fail(Error(error.code(), error.what(), error.rank(), std::string(phase)));
     }

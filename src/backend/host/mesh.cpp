@@ -2,22 +2,20 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <fstream>
 #include <string>
 #include <thread>
 
 #include <cohort/error.hpp>
-#include <cohort/version.hpp>
 
-#include "backend/host/control_segment.hpp"
 #include "backend/host/control_socket.hpp"
+#include "backend/host/hello.hpp"
+#include "backend/host/system_error.hpp"
 #include "base/pidfd.hpp"
+#include "base/test_message.hpp"
 #include "base/test_point.hpp"
 #include "rendezvous/wire.hpp"
 
@@ -26,105 +24,27 @@ namespace {
 
 using TimePoint = Bootstrap::TimePoint;
 
-constexpr std::uint64_t kHelloMagic = 0x6f6c'6c65'6863;      // "chello"
 constexpr std::uint64_t kHandshakeMagic = 0x6b61'6873'6863;  // "chshak"
 constexpr std::uint64_t kFdMagic = 0x6466'6863;              // "chfd"
-constexpr std::size_t kMessageBytesMax = 256;
+constexpr std::size_t kMessageBytesMax = 1024;
 constexpr std::chrono::milliseconds kPollSlice{50};
+// A rank that gives up joining stays this long for those that are about to connect.
+constexpr std::chrono::milliseconds kFarewellPatience{1000};
 
 std::string name_of(WorldRank rank) {
   return "rank " + std::to_string(rank.index());
 }
 
-/// What a rank tells all others before they connect.
-struct Hello {
-  std::uint32_t abi = kControlAbi;
-  std::uint64_t layout_bytes = sizeof(ControlSegment) + (sizeof(RankBlock) << 20);
-  std::string version = COHORT_VERSION;
-  std::string boot_id;
-  std::uint64_t network = 0;    // namespace of abstract socket names
-  std::uint64_t processes = 0;  // namespace of process ids
-  std::int64_t pid = 0;
-  std::string socket_name;
-  std::string token;  // rank 0's stands for this job
-};
-
-std::uint64_t namespace_id(const char* path) {
-  struct stat status {};
-  return ::stat(path, &status) == 0 ? static_cast<std::uint64_t>(status.st_ino) : 0;
-}
-
-Hello my_hello(const ControlListener& listener) {
-  Hello hello;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> hello.boot_id;
-  hello.network = namespace_id("/proc/self/ns/net");
-  hello.processes = namespace_id("/proc/self/ns/pid");
-  hello.pid = ::getpid();
-  hello.socket_name = listener.name;
-  std::array<std::byte, 16> random{};
-  fill_random(random);
-  hello.token = to_hex(random);
-  return hello;
-}
-
-// Magic, ABI and version come first and keep their form, so that any two versions can at least
-// tell each other apart.
-std::vector<std::byte> encode(const Hello& hello) {
-  wire::Writer writer;
-  writer.put(kHelloMagic);
-  writer.put(hello.abi);
-  writer.put_text(hello.version);
-  writer.put(hello.layout_bytes);
-  writer.put_text(hello.boot_id);
-  writer.put(hello.network);
-  writer.put(hello.processes);
-  writer.put(hello.pid);
-  writer.put_text(hello.socket_name);
-  writer.put_text(hello.token);
-  return writer.take();
-}
-
-std::string describe_build(const Hello& hello) {
-  return "cohort " + hello.version + " (protocol " + std::to_string(hello.abi) + ")";
-}
-
-Hello decode(std::span<const std::byte> bytes, WorldRank rank, const Hello& mine) {
-  wire::Reader reader(bytes);
-  Hello hello;
-  if (reader.get<std::uint64_t>() != kHelloMagic) {
-    throw Error(ErrorCode::mismatch, name_of(rank) + " is not a rank of cohort", rank, "join");
+/// A rank that cannot even say where it listens says why instead: nobody has to wait for it.
+ControlListener listen_or_say_why(Bootstrap& bootstrap, TimePoint deadline) {
+  try {
+    test_point("join.meet");
+    return listen_on_random_name(bootstrap.world_size());
+  } catch (const std::exception& error) {
+    const Error mine = error_of_joining(error, bootstrap.rank());
+    bootstrap.all_gather(encode_farewell(mine), deadline);
+    throw mine;
   }
-  hello.abi = reader.get<std::uint32_t>();
-  hello.version = reader.get_text();
-  if (hello.abi != mine.abi || hello.version != mine.version) {
-    throw Error(ErrorCode::mismatch,
-                name_of(rank) + " runs " + describe_build(hello) + ", this rank runs " +
-                    describe_build(mine) + "; start all ranks from the same build",
-                rank, "join");
-  }
-  hello.layout_bytes = reader.get<std::uint64_t>();
-  if (hello.layout_bytes != mine.layout_bytes) {
-    throw Error(ErrorCode::mismatch,
-                name_of(rank) +
-                    " was compiled with another memory layout than this rank, although "
-                    "both are " +
-                    describe_build(mine) + "; start all ranks from the same build",
-                rank, "join");
-  }
-  hello.boot_id = reader.get_text();
-  hello.network = reader.get<std::uint64_t>();
-  hello.processes = reader.get<std::uint64_t>();
-  hello.pid = reader.get<std::int64_t>();
-  hello.socket_name = reader.get_text();
-  hello.token = reader.get_text();
-  if (hello.boot_id != mine.boot_id || hello.network != mine.network) {
-    throw Error(ErrorCode::unsupported,
-                name_of(rank) +
-                    " runs on another host or in another network namespace; this "
-                    "build connects ranks of one host only",
-                rank, "join");
-  }
-  return hello;
 }
 
 /// One join in progress on one rank.
@@ -133,20 +53,30 @@ class Meeting {
   Meeting(Bootstrap& bootstrap, TimePoint deadline)
       : rank_(bootstrap.rank()),
         deadline_(deadline),
-        listener_(listen_on_random_name(bootstrap.world_size())) {
+        listener_(listen_or_say_why(bootstrap, deadline)) {
     const Hello mine = my_hello(listener_);
-    const auto hellos = bootstrap.all_gather(encode(mine), deadline);
+    std::vector<std::byte> message = encode(mine);
+    int no_fd = -1;
+    test_message("join.hello", message, no_fd);
+    const auto hellos = bootstrap.all_gather(message, deadline);
     for (std::uint32_t rank = 0; rank < hellos.size(); ++rank) {
-      hellos_.push_back(decode(hellos[rank], WorldRank{rank}, mine));
+      hellos_.push_back(decode_hello(hellos[rank], WorldRank{rank}, mine));
     }
     mesh_.peers.resize(hellos.size());
     for (std::uint32_t rank = 0; rank < hellos.size(); ++rank) watch(WorldRank{rank}, mine);
   }
 
   Mesh run() && {
-    test_point("join.connect");
-    for (std::uint32_t rank = 0; rank < rank_.index(); ++rank) connect(WorldRank{rank});
-    while (missing_count() > 0) accept_more();
+    try {
+      test_point("join.connect");
+      for (std::uint32_t rank = 0; rank < rank_.index(); ++rank) connect(WorldRank{rank});
+      test_point("join.accept");
+      while (missing_count() > 0) accept_more();
+    } catch (const std::exception& exception) {
+      const Error error = error_of_joining(exception, rank_);
+      give_up(error);
+      throw error;
+    }
     return std::move(mesh_);
   }
 
@@ -184,11 +114,56 @@ class Meeting {
     if (!identity || identity->uid != ::geteuid()) {
       throw Error(ErrorCode::system, name_of(to) + " belongs to another user", to, "join");
     }
+    if (!shake_hands(peer)) fail_gone(to);
+  }
+
+  bool shake_hands(const MeshPeer& peer) const {
     wire::Writer handshake;
     handshake.put(kHandshakeMagic);
     handshake.put(rank_.index());
     handshake.put_text(hellos_[0].token);
-    if (!send_message(peer.socket.get(), handshake.bytes())) fail_gone(to);
+    std::vector<std::byte> message = handshake.take();
+    int no_fd = -1;
+    test_message("join.handshake", message, no_fd);
+    return send_message(peer.socket.get(), message, no_fd);
+  }
+
+  /// Tells the others why this rank leaves: those that it is connected with, those it would have
+  /// connected to, and those that connect within a moment. Whoever is not reached waits in vain.
+  void give_up(const Error& why) noexcept {
+    try {
+      // Where descriptors have run out these make room for a last word to somebody.
+      for (MeshPeer& peer : mesh_.peers) peer.process.reset();
+      for (std::uint32_t rank = 0; rank < rank_.index(); ++rank) {
+        MeshPeer& peer = mesh_.peers[rank];
+        if (peer.socket || why.rank() == WorldRank{rank}) continue;
+        auto socket = try_connect(hellos_[rank].socket_name);
+        if (!socket) continue;
+        peer.socket = std::move(*socket);
+        shake_hands(peer);
+      }
+      const auto patience =
+          std::min(deadline_, std::chrono::steady_clock::now() + kFarewellPatience);
+      while (others_are_missing(why) && std::chrono::steady_clock::now() < patience) {
+        pollfd polled{listener_.fd.get(), POLLIN, 0};
+        ::poll(&polled, 1, 10);
+        if (polled.revents != 0) accept_one();
+        for (UniqueFd& stranger : strangers_) hear_out(stranger);
+        std::erase_if(strangers_, [](const UniqueFd& fd) { return !fd; });
+      }
+    } catch (const std::exception&) {
+      // Those who are connected can be told all the same.
+    }
+    say_farewell(mesh_, why);
+  }
+
+  bool others_are_missing(const Error& why) const {
+    const std::size_t about = why.rank() && why.rank()->index() > rank_.index() &&
+                                      why.rank()->index() < mesh_.peers.size() &&
+                                      !mesh_.peers[why.rank()->index()].socket
+                                  ? 1
+                                  : 0;
+    return missing_count() > about;
   }
 
   std::size_t missing_count() const noexcept {
@@ -211,6 +186,7 @@ class Meeting {
     for (const UniqueFd& stranger : strangers_) polled.push_back({stranger.get(), POLLIN, 0});
     const std::size_t first_process = polled.size();
     for (const MeshPeer& peer : mesh_.peers) polled.push_back({peer.process.get(), POLLIN, 0});
+    heed_farewells();
     const auto now = std::chrono::steady_clock::now();
     if (now >= deadline_) fail_late(first_missing());
     const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - now);
@@ -226,8 +202,18 @@ class Meeting {
     if (polled[0].revents != 0) accept_one();
   }
 
+  /// A peer that gives up says so as the first thing after its handshake.
+  void heed_farewells() const {
+    for (const MeshPeer& peer : mesh_.peers) {
+      if (!peer.socket) continue;
+      if (const auto farewell = peek_farewell(peer.socket.get())) throw *farewell;
+    }
+  }
+
   void accept_one() {
     UniqueFd fd(::accept4(listener_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    const bool exhausted = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+    if (!fd && exhausted) throw_system_error("accept a connection of another rank", "join");
     if (!fd) return;
     const auto identity = identify_peer(fd.get());
     if (!identity || identity->uid != ::geteuid()) return;
@@ -279,30 +265,61 @@ Mesh meet(Bootstrap& bootstrap, TimePoint deadline) {
   return Meeting(bootstrap, deadline).run();
 }
 
+void say_farewell(const Mesh& mesh, const Error& error) noexcept {
+  try {
+    const std::vector<std::byte> message = encode_farewell(error);
+    for (const MeshPeer& peer : mesh.peers) {
+      if (peer.socket) send_message(peer.socket.get(), message);
+    }
+  } catch (const std::bad_alloc&) {
+    // They learn of this rank's end all the same, only not why.
+  }
+}
+
+std::optional<Error> peek_farewell(int socket) noexcept {
+  try {
+    return decode_farewell(peek_message(socket, kMessageBytesMax));
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+bool has_ended(const MeshPeer& peer) noexcept {
+  if (!peer.process) return true;
+  pollfd polled{peer.process.get(), POLLIN, 0};
+  return ::poll(&polled, 1, 0) != 0;
+}
+
 void send_fd(const Mesh& mesh, WorldRank to, std::uint64_t tag, int fd) {
   wire::Writer writer;
   writer.put(kFdMagic);
   writer.put(tag);
-  if (send_message(mesh.peers[to.index()].socket.get(), writer.bytes(), fd)) return;
+  std::vector<std::byte> message = writer.take();
+  test_message("descriptor", message, fd);
+  if (send_message(mesh.peers[to.index()].socket.get(), message, fd)) return;
   throw Error(ErrorCode::peer_failed, name_of(to) + " does not take messages any more", to);
 }
 
-UniqueFd try_receive_fd(const Mesh& mesh, WorldRank from, std::uint64_t tag) {
-  auto message = try_receive(mesh.peers[from.index()].socket.get(), kMessageBytesMax);
+UniqueFd try_receive_fd(const Mesh& mesh, WorldRank self, WorldRank from, std::uint64_t tag) {
+  const int socket = mesh.peers[from.index()].socket.get();
+  if (const auto farewell = peek_farewell(socket)) throw *farewell;
+  auto message = try_receive(socket, kMessageBytesMax);
   if (!message) return {};
   if (message->ended) {
     throw Error(ErrorCode::peer_failed, name_of(from) + " closed its connection", from);
   }
   if (message->lost_fd) {
     throw Error(ErrorCode::system,
-                "this process has too many open files for what " + name_of(from) +
-                    " shares with it; raise the limit of open files (ulimit -n)",
-                from);
+                name_of(self) + " could not receive a descriptor of " + name_of(from) +
+                    "; raise the limit of open files (ulimit -n)",
+                self);
   }
+  constexpr std::size_t kFdMessageBytes = sizeof kFdMagic + sizeof tag;
   wire::Reader reader(message->bytes);
-  const bool is_fd = reader.get<std::uint64_t>() == kFdMagic && message->passed_fd;
+  const bool is_fd = message->bytes.size() == kFdMessageBytes && message->passed_fd &&
+                     reader.get<std::uint64_t>() == kFdMagic;
   const std::uint64_t sent_tag = is_fd ? reader.get<std::uint64_t>() : 0;
-  if (is_fd && sent_tag < tag) return try_receive_fd(mesh, from, tag);
+  if (is_fd && sent_tag < tag) return try_receive_fd(mesh, self, from, tag);
   if (!is_fd || sent_tag != tag) {
     throw Error(ErrorCode::mismatch,
                 name_of(from) + " sent a message that does not belong to this step", from);

@@ -5,9 +5,11 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <cohort/bootstrap.hpp>
+#include <cohort/error.hpp>
 #include <cohort/ids.hpp>
 
 #include "base/unique_fd.hpp"
@@ -31,14 +33,24 @@ struct Mesh {
 /// Error{timeout, peer_failed} naming the rank, Error{system}.
 Mesh meet(Bootstrap& bootstrap, Bootstrap::TimePoint deadline);
 
+/// Tells every peer that can hear it why this rank gives up joining. Never waits.
+void say_farewell(const Mesh& mesh, const Error& error) noexcept;
+
+/// Why a peer gave up joining, if that is the next thing it says. Leaves every message there.
+std::optional<Error> peek_farewell(int socket) noexcept;
+
+/// Whether a peer's process has ended; also where that cannot be told.
+bool has_ended(const MeshPeer& peer) noexcept;
+
 /// Sends a descriptor to a peer.
 /// Throws: Error{peer_failed} naming the peer.
 void send_fd(const Mesh& mesh, WorldRank to, std::uint64_t tag, int fd);
 
 /// The descriptor that a peer sent with this tag, if it is there yet. Those with smaller tags were
 /// sent in an exchange that was given up; they are closed.
-/// Throws: Error{peer_failed} if the peer closed its end, Error{mismatch} for a larger tag,
-/// Error{system} if this process has no room for it.
-UniqueFd try_receive_fd(const Mesh& mesh, WorldRank from, std::uint64_t tag);
+/// Throws: Error{peer_failed} if the peer closed its end, Error{mismatch} for a larger tag or
+/// another message, Error{system} naming `self` if this process has no descriptor left for it; what
+/// the peer said when it gave up joining.
+UniqueFd try_receive_fd(const Mesh& mesh, WorldRank self, WorldRank from, std::uint64_t tag);
 
 }  // namespace cohort::host

@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "backend/host/system_error.hpp"
@@ -20,7 +23,15 @@ std::thread start_without_signals(Body body) {
   sigset_t all, before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::move(body));
+  std::thread thread;
+  try {
+    thread = std::thread(std::move(body));
+  } catch (const std::system_error& error) {
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw Error(ErrorCode::out_of_memory,
+                std::string("could not start a thread that watches other ranks: ") + error.what(),
+                std::nullopt, "join");
+  }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return thread;
 }

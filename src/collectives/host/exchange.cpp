@@ -1,6 +1,7 @@
 #include "collectives/host/exchange.hpp"
 
 #include "base/checks.hpp"
+#include "base/test_message.hpp"
 #include "base/test_point.hpp"
 
 namespace cohort::host {
@@ -33,6 +34,7 @@ void Exchange::publish(Place place) {
   mine.place = place.word();
   // The full barrier orders this store before the look at the sleepers: a peer that goes to sleep
   // either sees the sequence or is seen.
+  test_words("call.header", bytes_of_object(mine));
   test_point("call.publish");
   mine.sequence.store(sequence_, std::memory_order_seq_cst);
   channel_->domain().wake();
@@ -219,10 +221,10 @@ void Exchange::rethrow_refusal() const {
   const std::uint32_t member = *first_refused_;
   const CallNote& note = channel_->words_of(member).notes[sequence_ % heap::kPlaceCount];
   const WorldRank rank = channel_->ranks()[member];
-  throw Error(
-      Place::from_word(note.call.load().place).code(),
-      "rank " + std::to_string(rank.index()) + " refused " + describe() + ": " + note.refusal, rank,
-      std::string(to_string(call_->op)));
+  throw Error(collectives::refusal_code(note),
+              "rank " + std::to_string(rank.index()) + " refused " + describe() + ": " +
+                  collectives::read_refusal(note),
+              rank, std::string(to_string(call_->op)));
 }
 
 std::string Exchange::describe() const {

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/test_message.hpp"
 #include "base/test_point.hpp"
 
 namespace cohort::host {
@@ -48,6 +49,7 @@ void Message::publish(Place place) {
   mine.hash = hash_;
   mine.place = place.word();
   pairs_->words(from_, to_).sent = sequence_;
+  test_words("send.header", bytes_of_object(mine));
   test_point("send.publish");
   mine.sequence.store(sequence_, std::memory_order_seq_cst);
   channel().domain().wake();
@@ -119,9 +121,9 @@ void Message::give_credit() {
 
 Error Message::sender_refusal() const {
   const CallNote& note = sent_note();
-  return Error(Place::from_word(note.call.load().place).code(),
+  return Error(collectives::refusal_code(note),
                "rank " + std::to_string(world_rank(from_).index()) + " refused " + describe() +
-                   ": " + note.refusal,
+                   ": " + collectives::read_refusal(note),
                world_rank(from_), std::string(to_string(call_->op)));
 }
 

@@ -74,7 +74,8 @@ std::optional<RefusedMessage> PairChannel::next_refusal(std::uint32_t peer) {
     const collectives::CallRecord call = note.call.load();
     const Place place = Place::from_word(call.place);
     if (call.sequence != sequence || place.kind() != Place::Kind::refused) continue;
-    return RefusedMessage{sequence, place.code(), note.refusal};
+    return RefusedMessage{sequence, collectives::refusal_code(note),
+                          collectives::read_refusal(note)};
   }
   return std::nullopt;
 }
