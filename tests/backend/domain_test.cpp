@@ -91,6 +91,7 @@ TEST(DomainDescriptors, ARankWithoutRoomForThemSaysSo) {
   for (const RankResult& result : results) {
     ASSERT_TRUE(result.error);
     EXPECT_EQ(result.error->code(), ErrorCode::system);
+    EXPECT_EQ(result.error->rank(), WorldRank{1});
     EXPECT_THAT(result.error->what(), HasSubstr("too many open files for what rank 0 shares"));
     EXPECT_THAT(result.error->what(), HasSubstr("ulimit -n"));
   }

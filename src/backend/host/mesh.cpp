@@ -310,8 +310,8 @@ UniqueFd try_receive_fd(const Mesh& mesh, WorldRank self, WorldRank from, std::u
   }
   if (message->lost_fd) {
     throw Error(ErrorCode::system,
-                name_of(self) + " could not receive a descriptor of " + name_of(from) +
-                    "; raise the limit of open files (ulimit -n)",
+                name_of(self) + " has too many open files for what " + name_of(from) +
+                    " shares with it; raise the limit of open files (ulimit -n)",
                 self);
   }
   constexpr std::size_t kFdMessageBytes = sizeof kFdMagic + sizeof tag;
