@@ -233,6 +233,11 @@ std::string name_ranks(std::span<const std::uint32_t> ranks) {
   std::string text = ranks.size() == 1 ? "rank " : "ranks ";
   for (std::size_t i = 0; i < ranks.size(); ++i) {
     text += (i == 0 ? "" : ", ") + std::to_string(ranks[i]);
+    std::size_t last = i;
+    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1) ++last;
+    if (last < i + 2) continue;
+    text += "-" + std::to_string(ranks[last]);
+    i = last;
   }
   return text;
 }

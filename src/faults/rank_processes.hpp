@@ -104,7 +104,7 @@ struct Watchdog {
 std::vector<RankEnd> run_ranks(std::uint32_t count, const Watchdog& watchdog,
                                const std::function<void(Rank&)>& body);
 
-/// "rank 2" or "ranks 0, 1, 3".
+/// "rank 2", "ranks 0, 1, 5" or "ranks 0, 2-4". Requires: ascending.
 std::string name_ranks(std::span<const std::uint32_t> ranks);
 
 /// `text(end)` of all ranks that have one, equal texts once: "ranks 0, 1: ...; rank 2: ...",

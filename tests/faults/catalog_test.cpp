@@ -47,7 +47,7 @@ const std::vector<Expected>& expectations() {
         "allocated for group attn_cp, not for group tp"}},
       {"growth-in-flight",
        Outcome::hang,
-       {"ranks 0, 1, 2: stuck in registering, hidden in allocate, of tp",
+       {"ranks 0-2: stuck in registering, hidden in allocate, of tp",
         "rank 3: stuck in waiting for its batch"},
        Outcome::right,
        {"over budget, nobody waits: right, host_staged, over_budget, 64.0 KiB copied", "rank 3",

@@ -104,5 +104,13 @@ TEST(RankProcesses, EqualTextsAreToldOnce) {
             "ranks 0, 3: one; rank 1: two");
 }
 
+TEST(RankProcesses, RunsOfRanksAreNamedShortly) {
+  const auto name = [](std::vector<std::uint32_t> ranks) { return name_ranks(ranks); };
+  EXPECT_EQ(name({7}), "rank 7");
+  EXPECT_EQ(name({0, 1}), "ranks 0, 1");
+  EXPECT_EQ(name({0, 1, 2}), "ranks 0-2");
+  EXPECT_EQ(name({0, 2, 3, 4, 6, 8, 9}), "ranks 0, 2-4, 6, 8, 9");
+}
+
 }  // namespace
 }  // namespace cohort::faults
