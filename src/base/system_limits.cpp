@@ -113,6 +113,18 @@ std::optional<AvailableMemory> available_memory() {
   return available;
 }
 
+std::optional<std::size_t> startable_processes() {
+  std::optional<std::size_t> least;
+  for (const fs::path& group : control_groups("pids")) {
+    const auto most = read_number(group / "pids.max");  // none for "max"
+    if (!most) continue;
+    const std::size_t left =
+        *most - std::min(*most, read_number(group / "pids.current").value_or(0));
+    least = std::min(left, least.value_or(left));
+  }
+  return least;
+}
+
 bool process_is_stopped(std::int64_t pid) {
   std::ifstream stream("/proc/" + std::to_string(pid) + "/stat");
   std::string text;

@@ -20,6 +20,9 @@ struct AvailableMemory {
 /// Nothing where the system does not say.
 std::optional<AvailableMemory> available_memory();
 
+/// Processes and threads that the container may still start. Nothing where it has no such limit.
+std::optional<std::size_t> startable_processes();
+
 /// Whether a process is stopped by a signal or a debugger. False where that is not visible.
 bool process_is_stopped(std::int64_t pid);
 

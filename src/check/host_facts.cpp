@@ -157,6 +157,7 @@ HostFacts read_host_facts() {
   facts.allowed_cores = core_count(cpus);
   facts.allowed_nodes = node_count(cpus);
   facts.memory = free_memory();
+  facts.startable_processes = startable_processes();
   facts.shared_huge_pages =
       selected_choice(first_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled"));
   facts.open_files = limit_of(RLIMIT_NOFILE);

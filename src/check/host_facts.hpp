@@ -34,7 +34,8 @@ struct HostFacts {
   std::uint32_t allowed_cores = 0;     ///< that the allowed CPUs are threads of; 0 is unknown
   std::uint32_t allowed_nodes = 0;     ///< memory nodes of the allowed CPUs; 0 is unknown
   std::optional<AvailableMemory> memory;
-  std::string shared_huge_pages;  ///< "never"
+  std::optional<std::size_t> startable_processes;  ///< and threads; nothing without a limit
+  std::string shared_huge_pages;                   ///< "never"
   ProcessLimit open_files;
   ProcessLimit address_space_bytes;
   ProcessLimit file_bytes;

@@ -29,6 +29,7 @@ Row memory_nodes_row(const HostFacts& facts, const Wanted& wanted, std::uint32_t
 
 Row memory_row(const HostFacts& facts, const Wanted& wanted);
 Row huge_pages_row(const HostFacts& facts);
+Row processes_row(const HostFacts& facts, const Wanted& wanted);
 Row open_files_row(const HostFacts& facts, const Wanted& wanted);
 /// `refusal` is what a rank was told when it tried.
 Row address_space_row(const HostFacts& facts, const Wanted& wanted,

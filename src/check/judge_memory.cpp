@@ -81,6 +81,28 @@ Row huge_pages_row(const HostFacts& facts) {
   return row;
 }
 
+Row processes_row(const HostFacts& facts, const Wanted& wanted) {
+  // Of every rank: itself and the thread that watches the others.
+  const std::uint64_t needed = 2 * std::uint64_t{wanted.ranks};
+  // Libraries for matrices start a thread a CPU, divided among the ranks.
+  const std::uint64_t with_threads = needed + facts.usable_cpus;
+  Row row{"processes", "no limit of the container", Status::ok, "", ""};
+  row.meaning = ranks_of(wanted) + " start " + std::to_string(needed) +
+                " processes and threads, besides the program's own.";
+  if (!facts.startable_processes) return row;
+  row.value = std::to_string(*facts.startable_processes) + " left by the limit of the container";
+  if (*facts.startable_processes < needed) {
+    row.status = Status::problem;
+  } else if (*facts.startable_processes < with_threads) {
+    row.status = Status::warning;
+    row.meaning += " That leaves less than a thread for each CPU.";
+  }
+  if (row.status != Status::ok) {
+    row.remedy = "Raise the container's limit of processes (pids.max; --pids-limit, TasksMax=).";
+  }
+  return row;
+}
+
 Row open_files_row(const HostFacts& facts, const Wanted& wanted) {
   // A rank has a connection, a process descriptor and, in `commit`, an arena of every rank.
   constexpr std::uint64_t kPerRank = 3;

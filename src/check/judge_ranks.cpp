@@ -86,7 +86,9 @@ Row join_row(std::span<const RankReport> reports, const std::optional<std::strin
                 " joined";
     row.status = Status::problem;
     row.meaning = ending(fault);
-    row.remedy = "Mend the problems above first; they are the likely cause.";
+    row.remedy =
+        "Mend the problems above first: they are the likely cause. Without one, see what the text "
+        "names, and whether other limits stop new processes (ulimit -u).";
     return row;
   }
   const auto slowest = std::max_element(reports.begin(), reports.end(),
@@ -183,6 +185,7 @@ std::vector<Row> judge(const HostFacts& facts, const Wanted& wanted,
           memory_nodes_row(facts, wanted, bound),
           memory_row(facts, wanted),
           huge_pages_row(facts),
+          processes_row(facts, wanted),
           open_files_row(facts, wanted),
           address_space_row(facts, wanted, refusal),
           file_size_row(facts, wanted),

@@ -70,6 +70,25 @@ TEST(HugePagesRow, IsNeverAProblem) {
   EXPECT_EQ(huge_pages_row(facts).value, "unknown");
 }
 
+TEST(ProcessesRow, EveryRankIsTwoAndLibrariesWantMore) {
+  HostFacts facts = good_facts();
+  facts.usable_cpus = 8;
+  EXPECT_EQ(processes_row(facts, {4, std::nullopt}).status, Status::ok);
+  EXPECT_EQ(processes_row(facts, {4, std::nullopt}).value, "no limit of the container");
+  const auto status_with = [&](std::size_t left) {
+    facts.startable_processes = left;
+    const Row row = processes_row(facts, {4, std::nullopt});
+    EXPECT_EQ(row.remedy.empty(), row.status == Status::ok);
+    return row.status;
+  };
+  EXPECT_EQ(status_with(0), Status::problem);
+  EXPECT_EQ(status_with(7), Status::problem);
+  EXPECT_EQ(status_with(8), Status::warning);
+  EXPECT_EQ(status_with(15), Status::warning);
+  EXPECT_EQ(status_with(16), Status::ok);
+  EXPECT_EQ(processes_row(facts, {4, std::nullopt}).value, "16 left by the limit of the container");
+}
+
 TEST(OpenFilesRow, CountsThreeForEachRankAndWhatIsOpen) {
   HostFacts facts = good_facts();
   facts.inherited_descriptors = 5;

@@ -48,11 +48,26 @@ TEST(CheckCommand, TwoRanksRunHereAndEveryRowSaysWhatItMeans) {
     EXPECT_EQ(row["remedy"].get<std::string>().empty(), row["status"] == "ok") << row;
     names.insert(row["name"]);
   }
-  EXPECT_EQ(names, (std::set<std::string>{"kernel", "clock", "cpus", "cores", "memory_nodes",
-                                          "memory", "huge_pages", "open_files", "address_space",
-                                          "file_size", "locked_memory", "memfd", "pidfd", "sandbox",
-                                          "join", "shared_memory", "spin_round_trip",
-                                          "futex_round_trip", "peers"}));
+  EXPECT_EQ(names, (std::set<std::string>{"kernel",
+                                          "clock",
+                                          "cpus",
+                                          "cores",
+                                          "memory_nodes",
+                                          "memory",
+                                          "huge_pages",
+                                          "processes",
+                                          "open_files",
+                                          "address_space",
+                                          "file_size",
+                                          "locked_memory",
+                                          "memfd",
+                                          "pidfd",
+                                          "sandbox",
+                                          "join",
+                                          "shared_memory",
+                                          "spin_round_trip",
+                                          "futex_round_trip",
+                                          "peers"}));
   EXPECT_THAT(row_of(document, "join")["value"], HasSubstr("2 ranks in "));
   EXPECT_THAT(row_of(document, "futex_round_trip")["value"], HasSubstr("us"));
 }
