@@ -22,7 +22,8 @@ READING_ORDER = (
 ).split()
 # Folders of tests/ that have no twin in src/.
 FREE_TEST_FOLDERS = set(
-    "apps contract e2e ranks process protocol install scripts sglang sim support data".split()
+    "apps contract e2e ranks process protocol install scripts "
+    "matrix sglang sim support data".split()
 )
 
 CODE = re.compile(r"\.(cpp|hpp|c|h|py|cmake)$|CMakeLists\.txt$|^scripts/[^.]+$|^\.ci/run$")
