@@ -286,8 +286,8 @@ class COHORT_EXPORT Session {
   /// uses, so buffers of them stay valid; changed and new slots get new memory behind the old,
   /// which is never given back. Until all ranks have agreed the old plan serves, and if any of
   /// them cannot go on, it serves on: the world is not poisoned, unless a rank has died.
-  /// Buffers of changed slots are ordinary memory afterwards. Every message sent must have been
-  /// received. Collective over all ranks.
+  /// Calls on buffers of changed slots are refused afterwards, on all members: take new ones. Every
+  /// message sent must have been received. Collective over all ranks.
   /// Throws: Error{usage} for a plan that may not follow this one or does not fit into the reserved
   /// addresses, Error{mismatch} if the ranks' plans differ, Error{out_of_memory, system} of the
   /// failing rank on every rank, Error{timeout} naming the rank that did not come,
@@ -310,7 +310,9 @@ class COHORT_EXPORT Session {
   std::vector<LedgerRow> ledger() const;
 
   /// Ends the session on all ranks in order; of a poisoned session it is local.
-  /// Collective over all ranks. Throws: Error{timeout, peer_failed}.
+  /// Collective over all ranks. Throws: Error{timeout, peer_failed}; Error{usage} on all ranks that
+  /// names every message which nobody has received, or whose refusal its sender has not been told
+  /// of: the session is closed then, and the world fit for another one.
   void close();
   void close(std::chrono::milliseconds limit);
 

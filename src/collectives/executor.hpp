@@ -3,6 +3,7 @@
 // What runs collectives over a backend's memory. One object per rank and generation. A backend
 // joins by implementing this and `Arena`; tests/contract then runs over it.
 
+#include <string>
 #include <vector>
 
 #include <cohort/layout.hpp>
@@ -30,6 +31,9 @@ class Executor {
   /// Throws: Error{mismatch} naming a member that has made another number of calls, Error{usage}
   /// for a message that nobody has received, and the error of a message that was refused.
   virtual void check_idle() = 0;
+  /// What became of messages that this rank sent and does not know of: not received, or refused.
+  /// Once all ranks have made their last call.
+  virtual std::vector<std::string> lost_messages() = 0;
   virtual void append_ledger(std::vector<LedgerRow>& rows) const = 0;
   virtual void clear_ledger() = 0;
 };

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <cohort/plan.hpp>
@@ -34,6 +35,10 @@ class HeapView {
   /// The same, into `found`, of which a slot's operand has no block; false leaves it alone.
   bool locate(const void* data, std::size_t bytes, HeapOperand& found) const noexcept;
 
+  /// What is wrong with an operand outside all slots and pools that lies among them nevertheless:
+  /// in what an earlier plan had there, or in no place for operands at all.
+  std::optional<std::string> find_stray(const void* data) const;
+
   /// Requires: ranks of this stage hold the slot.
   std::byte* address_of(EntryId entry) const {
     return slots_ + offsets_[entry.slot] + entry_bytes_[entry.slot] * entry.entry;
@@ -47,7 +52,15 @@ class HeapView {
     std::uint32_t slot;
   };
 
+  struct Retired {
+    std::size_t begin;
+    std::size_t bytes;
+    std::string name;
+  };
+
   std::byte* slots_;
+  std::size_t bytes_;                     // of all that slots and pools lie in
+  std::vector<Retired> retired_;          // slots and pools of earlier plans
   std::vector<Span> spans_;               // of this stage's slots, by address
   std::vector<std::size_t> offsets_;      // by slot
   std::vector<std::size_t> entry_bytes_;  // by slot

@@ -54,6 +54,7 @@ void SessionState::allocate(Backend& backend) {
 void SessionState::map_peers(host::Domain::TimePoint deadline) {
   host::HostExecutorOptions options;
   options.generation = generation_;
+  options.first_sequence = first_sequence_;
   options.crowded = crowded_;
   nodes_ = nodes_of_ranks(deadline);
   options.nodes = nodes_;
@@ -180,14 +181,40 @@ std::vector<LedgerRow> SessionState::ledger() const {
 
 void SessionState::close(std::chrono::milliseconds limit) {
   if (closed_) return;
+  std::string lost;
   if (!domain_->poisoned()) {
     or_out_of_memory(*domain_, "close", [&] {
+      const auto deadline = domain_->deadline_after(limit);
       test_point("close.meet");
-      domain_->all_gather({}, "close", domain_->deadline_after(limit));
+      domain_->all_gather({}, "close", deadline);
+      lost = lost_messages(deadline);
       test_point("close.leave");
     });
   }
   closed_ = true;
+  if (lost.empty()) return;
+  throw Error(ErrorCode::usage,
+              lost +
+                  "; the session is closed, so what was not received is lost: close after the "
+                  "last recv",
+              std::nullopt, "close");
+}
+
+/// The same text on all ranks: each knows of the messages that it sent. Collective.
+std::string SessionState::lost_messages(host::Domain::TimePoint deadline) {
+  std::string all;
+  if (plan_.send_recvs().empty()) return all;
+  std::string mine;
+  for (const std::string& text : executor_->lost_messages()) {
+    mine += (mine.empty() ? "" : "; ") + text;
+  }
+  test_point("close.report");
+  for (const auto& bytes : domain_->all_gather(std::as_bytes(std::span(mine)), "close", deadline)) {
+    if (bytes.empty()) continue;
+    if (!all.empty()) all += "; ";
+    all.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  return all;
 }
 
 }  // namespace cohort

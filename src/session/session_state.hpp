@@ -53,6 +53,8 @@ class SessionState final : public host::CallHistory {
   void choose_paths(bool crowded) noexcept { crowded_ = crowded; }
   /// Takes this rank's memory from the system. Local. Throws: Error{out_of_memory, system}.
   void allocate(Backend& backend);
+  /// Calls that count as made before the first one; tests begin near the wrap. Before `map_peers`.
+  void set_first_sequence(std::uint64_t sequence) noexcept { first_sequence_ = sequence; }
   /// Writes this rank's synchronisation words, then maps every peer's arena. Collective.
   void map_peers(host::Domain::TimePoint deadline);
   /// Runs every slot's path once at its maximum and checks what arrives. Collective.
@@ -103,6 +105,7 @@ class SessionState final : public host::CallHistory {
     return *reinterpret_cast<std::atomic<std::uint64_t>*>(arena_->of(rank) + offset);
   }
   void check_slot(SlotId slot) const;
+  std::string lost_messages(host::Domain::TimePoint deadline);
   void release_leases() noexcept;
 
   struct Next;  // a generation in the making
@@ -145,6 +148,7 @@ class SessionState final : public host::CallHistory {
   std::unique_ptr<heap::SlotRings> rings_;
   std::shared_ptr<ScopeContext> scopes_;
   std::unique_ptr<host::HostExecutor> executor_;
+  std::uint64_t first_sequence_ = 0;
   std::uint64_t registrations_at_commit_ = 0;
   std::shared_ptr<Lease::Anchor> anchor_;  // what leases know this session by
   bool crowded_ = false;                   // the host has more ranks than CPUs

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "backend/host/host_backend.hpp"
@@ -21,6 +22,7 @@ namespace cohort::host {
 namespace {
 
 using collectives::Call;
+using testing::HasSubstr;
 
 constexpr std::size_t kElementsMax = 8'000;
 
@@ -59,7 +61,7 @@ Call message_of(Op op, Tensor operand, std::uint32_t from, std::uint32_t to) {
 class OpenExecutor {
  public:
   OpenExecutor(World& world, const Plan& plan, std::uint64_t first_sequence,
-               std::vector<std::uint32_t> nodes = {})
+               std::vector<std::uint32_t> nodes = {}, std::uint32_t generation = 1)
       : layout_(heap::arena_layout(plan)),
         backend_(world.domain().shared_from_this()),
         arena_(backend_.allocate(layout_.arena.bytes)),
@@ -68,7 +70,9 @@ class OpenExecutor {
         slots_(layout_.slots_in_arena ? arena_->local() : private_slots_.data()),
         view_(plan, layout_, 0, slots_),
         executor_(world.domain(), *arena_, plan, layout_, slots_, rings_,
-                  {.generation = 1, .first_sequence = first_sequence, .nodes = std::move(nodes)}) {
+                  {.generation = generation,
+                   .first_sequence = first_sequence,
+                   .nodes = std::move(nodes)}) {
     arena_->map_peers(world.domain().deadline_after(world.limits().setup));
     executor_.attach();
   }
@@ -300,6 +304,25 @@ TEST(HostExecutor, CallsGoOnAcrossTheWrapOfTheirSequence) {
       return std::string("done");
     });
     test::expect_no_errors(results);
+  }
+}
+
+TEST(HostExecutor, ACallOfAnotherGenerationIsAMismatch) {
+  const auto results = test::run_ranks(test::RankMode::threads, 3, [](World& world) {
+    Plan plan(Layout{{.tp = world.size()}});
+    const SlotId slot = plan.slot(
+        "rows",
+        {.groups = {GroupKind::tp}, .dtype = DType::i64, .rows_max = 10, .row_elements = 1});
+    const std::uint32_t generation = world.rank() == WorldRank{1} ? 2 : 3;
+    OpenExecutor open(world, plan, 0, {}, generation);
+    static_cast<void>(open.run(sum_of({open.take(slot), 10, DType::i64})));
+    return std::string();
+  });
+  for (const test::RankResult& result : results) {
+    ASSERT_TRUE(result.error);
+    EXPECT_EQ(result.error->code(), ErrorCode::mismatch);
+    EXPECT_THAT(result.error->what(), HasSubstr("the calls differ (one of generation "));
+    EXPECT_THAT(result.error->what(), HasSubstr(" of the plan) in call 1 on tp [0, 1, 2]"));
   }
 }
 

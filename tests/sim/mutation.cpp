@@ -28,6 +28,7 @@ struct MeetingCall {
   std::uint64_t number = 0;  // on this channel of this rank
   std::tuple<Op, ReduceOp, DType, std::uint32_t, std::size_t, std::vector<std::size_t>> agreed;
   bool read_where_it_lies = false;
+  bool refused = false;
   std::optional<Entry> input;
   std::optional<Entry> result;
   std::size_t step = 0;
@@ -45,11 +46,12 @@ std::size_t agreed_elements(const Step& step, const Shape& shape, std::uint32_t 
   return largest;
 }
 
-/// The entries of each slot in the order of taking: one, or two in turn.
+/// The entries of each slot in the order of taking: one, or two in turn. Blocks, which end with
+/// their step, follow each other from the start of the pool.
 class Rings {
  public:
   std::optional<Entry> take(Home home) {
-    if (home == Home::ordinary) return std::nullopt;
+    if (home == Home::ordinary || home == Home::block) return std::nullopt;
     const bool deep = home == Home::deep;
     return Entry{deep ? 1U : 0U, deep ? deep_++ % 2 : 0U};
   }
@@ -57,6 +59,27 @@ class Rings {
  private:
   std::uint32_t deep_ = 0;
 };
+
+constexpr std::uint32_t kOfPool = 2;  // where others have the number of their slot
+
+std::uint32_t units_of(std::size_t elements) {
+  constexpr std::size_t kUnitBytes = 256;
+  return static_cast<std::uint32_t>((elements * kElementBytes + kUnitBytes - 1) / kUnitBytes);
+}
+
+void take_operands(MeetingCall& call, const Step& step, const Shape& shape, Rings& rings) {
+  const auto size = static_cast<std::uint32_t>(call.members.size());
+  const bool in_block = step.input == Home::block;
+  const Home other = step.input == Home::shallow ? Home::deep : Home::shallow;
+  call.input = in_block ? Entry{kOfPool, 0} : rings.take(step.input);
+  if (shape.in_place) {
+    call.result = call.input;
+  } else if (in_block && !step.ordinary_output) {
+    call.result = Entry{kOfPool, units_of(block_elements(step, size))};
+  } else {
+    call.result = rings.take(step.ordinary_output ? Home::ordinary : other);
+  }
+}
 
 void state_agreed(MeetingCall& call, const Step& step, const Shape& shape) {
   const auto size = static_cast<std::uint32_t>(call.members.size());
@@ -75,6 +98,7 @@ void state_agreed(MeetingCall& call, const Step& step, const Shape& shape) {
       step.op == Op::all_reduce && call.read_where_it_lies && call.input.has_value();
   if (!summed_in_entry) call.result.reset();
   if (shape.input == 0) call.input.reset();
+  call.refused = step.op != Op::barrier && step.refuses(call.self);
 }
 
 std::vector<MeetingCall> calls_of(const Layout& layout, WorldRank rank,
@@ -90,12 +114,7 @@ std::vector<MeetingCall> calls_of(const Layout& layout, WorldRank rank,
     const auto self = std::find(call.members.begin(), call.members.end(), rank);
     call.self = static_cast<std::uint32_t>(self - call.members.begin());
     const Shape shape = shape_of(step, size, call.self);
-    if (step.op != Op::barrier) {
-      call.input = rings.take(step.input);
-      const Home other = step.input == Home::shallow ? Home::deep : Home::shallow;
-      call.result =
-          shape.in_place ? call.input : rings.take(step.ordinary_output ? Home::ordinary : other);
-    }
+    if (step.op != Op::barrier) take_operands(call, step, shape, rings);
     if (size == 1) continue;
     call.channel = {step.kind, step.lane.index()};
     call.number = numbers[call.channel]++;
@@ -109,7 +128,9 @@ bool contradict(const std::optional<Entry>& a, const std::optional<Entry>& b) {
   return a && b && *a != *b;
 }
 
+/// A refusal is no call that could differ.
 bool differ(const MeetingCall& a, const MeetingCall& b) {
+  if (a.refused || b.refused) return false;
   return a.agreed != b.agreed || contradict(a.input, b.input) || contradict(a.result, b.result);
 }
 
@@ -196,8 +217,14 @@ class Board {
   /// All members have come to the call of `rank`.
   void note_met(std::uint32_t rank, std::span<const WorldRank> members) {
     std::vector<std::uint64_t> seeds;
-    for (const WorldRank member : members) seeds.push_back(step_of(member.index()).seed);
+    std::optional<std::uint32_t> refuser;
+    for (const WorldRank member : members) {
+      const bool refuses = call_of(member.index())->refused;
+      if (refuses && !refuser) refuser = static_cast<std::uint32_t>(seeds.size());
+      seeds.push_back(step_of(member.index()).seed);
+    }
     step_of(rank).met_seeds = std::move(seeds);
+    step_of(rank).met_refuser = refuser;
   }
 
   std::vector<std::vector<Step>> programs_;
@@ -227,7 +254,7 @@ void change(Step& step, MutationKind kind, std::mt19937_64& random) {
       break;
     }
     case MutationKind::lane: step.lane = Lane{1 - step.lane.index()}; break;
-    case MutationKind::slot: step.input = other(step.input, 3, random); break;
+    case MutationKind::slot: step.input = other(step.input, kHomes, random); break;
     case MutationKind::offset: step.offset = step.offset == 0 ? 1 + random() % 60 : 0; break;
     case MutationKind::dtype:
       step.dtype = step.dtype == DType::i32 ? DType::f32 : DType::i32;
@@ -265,7 +292,8 @@ Mutation random_mutation(std::uint32_t rank_count, std::uint64_t seed) {
   std::mt19937_64 random(seed ^ 0x5DEECE66DU);
   const auto kind = static_cast<MutationKind>(seed % kMutationKinds);
   const WorldRank rank{static_cast<std::uint32_t>(random() % rank_count)};
-  const std::vector<Step> program = random_program(seed, kSteps, false);
+  const std::vector<Step> program =
+      random_program(seed, kSteps, {.messages = false, .long_scopes = false, .recommits = false});
   Mutation mutation{kind, rank, random_layout(rank_count, seed), {}, {}};
   mutation.programs.assign(rank_count, program);
   std::vector<Step>& mutated = mutation.programs[rank.index()];

@@ -81,9 +81,13 @@ void shape_exchange(Shape& shape, std::uint32_t size, std::uint32_t self) {
   }
 }
 
-Home other_slot(Home home) noexcept {
+/// Where a result goes that is not in place: never into the entry that the input is in.
+Home other_home(Home home) noexcept {
+  if (home == Home::block) return Home::block;
   return home == Home::shallow ? Home::deep : Home::shallow;
 }
+
+constexpr std::size_t kBlockBytesMax = 36'000;
 
 }  // namespace
 
@@ -106,48 +110,74 @@ Layout random_layout(std::uint32_t rank_count, std::uint64_t seed) {
   return Layout(choices[mix(seed) % choices.size()]);
 }
 
-Plan program_plan(const Layout& layout) {
+std::optional<std::uint32_t> Step::refuser(std::uint32_t size) const noexcept {
+  if (!met_seeds.empty()) return met_refuser;
+  const auto lowest = static_cast<std::uint32_t>(std::countr_zero(refusers));
+  return op == Op::barrier || lowest >= size ? std::nullopt : std::optional(lowest);
+}
+
+std::size_t block_elements(const Step& step, std::uint32_t size) noexcept {
+  return step.offset + std::max<std::size_t>(1, step.part * std::max(size, 2U));
+}
+
+Plan program_plan(const Layout& layout, std::uint32_t changes) {
   Plan plan(layout, {.lanes = kLanes});
-  for (const std::uint32_t depth : {1U, 2U}) {
-    static_cast<void>(
-        plan.slot("depth" + std::to_string(depth), {.groups = {kKinds.begin(), kKinds.end()},
-                                                    .dtype = DType::f32,
-                                                    .rows_max = kElementsMax,
-                                                    .row_elements = 1,
-                                                    .depth = depth}));
-  }
+  SlotSpec spec{.groups = {kKinds.begin(), kKinds.end()},
+                .dtype = DType::f32,
+                .rows_max = kElementsMax,
+                .row_elements = 1,
+                .depth = 1};
+  static_cast<void>(plan.slot("shallow", spec));
+  // First deeper, which leaves the channels where they are; then larger, which moves them all.
+  spec.depth = changes == 0 ? 2 : 3;
+  spec.rows_max += changes < 2 ? 0 : 100 * changes;
+  static_cast<void>(plan.slot("deep", spec));
+  static_cast<void>(plan.pool("blocks", {.groups = {kKinds.begin(), kKinds.end()},
+                                         .bytes = kPoolBytes,
+                                         .block_bytes_max = kBlockBytesMax}));
   for (const GroupKind kind : kKinds) plan.send_recv(kind);
   return plan;
 }
 
-std::vector<Step> random_program(std::uint64_t seed, std::size_t steps, bool messages) {
+std::vector<Step> random_program(std::uint64_t seed, std::size_t steps,
+                                 const ProgramOptions& options) {
   std::mt19937_64 random(seed);
   std::vector<Step> program(steps);
   for (Step& step : program) {
     step.kind = kKinds[random() % kKinds.size()];
     step.lane = Lane{static_cast<std::uint32_t>(random() % kLanes)};
-    step.op = kOps[random() % (kOps.size() - (messages ? 0 : 1))];
+    step.op = kOps[random() % (kOps.size() - (options.messages ? 0 : 1))];
     step.dtype = random() % 4 == 0 ? DType::f32 : DType::i32;
     step.reduce_op = static_cast<ReduceOp>(random() % 4 % 3);
     step.root = static_cast<std::uint32_t>(random() % 8);
     // No rows at all, a few, or just more than travels inline.
     const std::uint64_t size = random() % 8;
     step.part = size == 0 ? 0 : size < 5 ? random() % 30 : 1025 + random() % 60;
-    step.input = static_cast<Home>(random() % 5 / 2);
+    step.input = static_cast<Home>(random() % 7 / 2);
     step.in_place = random() % 2 == 0;
     step.ordinary_output = random() % 4 == 0;
     step.offset = random() % 2 * (random() % kOffsetMax);
     step.seed = random();
+    if (random() % 6 == 0) step.refusers = static_cast<std::uint32_t>(random() % 0xFF + 1);
+    if (options.long_scopes) step.held = static_cast<std::uint32_t>(random() % 5);
+  }
+  if (options.recommits && random() % 4 == 0) {
+    program[random() % steps].change = Change::recommit;
+    program[random() % steps].change = Change::failed_recommit;
+    program[random() % steps].change = Change::recommit;
   }
   return program;
 }
 
 std::string describe(const Step& step) {
-  constexpr std::array homes = {"shallow slot", "deep slot", "ordinary memory"};
+  constexpr std::array homes = {"shallow slot", "deep slot", "ordinary memory", "block"};
+  if (step.change == Change::recommit) return "recommit";
+  if (step.change == Change::failed_recommit) return "failed recommit";
   return std::string(to_string(step.op)) + " on " + std::string(to_string(step.kind)) + " lane " +
          std::to_string(step.lane.index()) + ", part " + std::to_string(step.part) + " of " +
          std::string(to_string(step.dtype)) + " in " + homes[static_cast<std::size_t>(step.input)] +
-         (step.in_place ? ", in place" : "");
+         (step.in_place ? ", in place" : "") +
+         (step.refusers != 0 ? ", refused by members " + std::to_string(step.refusers) : "");
 }
 
 Shape shape_of(const Step& step, std::uint32_t size, std::uint32_t self) {
@@ -202,52 +232,116 @@ RankProgram::RankProgram(WorldRank rank)
 RankProgram::RankProgram(SessionState& session, WorldRank rank) : RankProgram(rank) {
   group_ = [&session](GroupKind kind) { return session.group(kind); };
   take_ = [&session](SlotId slot) { return session.take(slot); };
+  scope_ = [&session](GroupKind kind) { return session.scope(kind, Symmetry::on); };
+  recommit_ = [&session](const Plan& next) { session.recommit(next, kCloseLimit); };
+  plan_ = [&session]() -> const Plan& { return session.plan(); };
+  pool_use_ = [&session] { return session.pool_use(PoolId{0}); };
   close_ = [&session] { session.close(kCloseLimit); };
 }
 
 RankProgram::RankProgram(Session& session, WorldRank rank) : RankProgram(rank) {
   group_ = [&session](GroupKind kind) { return session.group(kind); };
   take_ = [&session](SlotId slot) { return session.take(slot); };
+  scope_ = [&session](GroupKind kind) { return session.scope(kind); };
+  recommit_ = [&session](const Plan& next) { session.recommit(next); };
+  plan_ = [&session]() -> const Plan& { return session.plan(); };
+  pool_use_ = [&session] { return session.pool_use(PoolId{0}); };
   close_ = [&session] { session.close(); };
 }
 
 void RankProgram::run(std::span<const Step> steps) {
   for (step_ = 0; step_ < steps.size(); ++step_) one_step(steps[step_]);
+  scopes_.clear();
+  met_.over_budget = pool_use_().over_budget_blocks;
   close_();
 }
 
-Tensor RankProgram::operand(Home home, const Step& step, std::vector<std::uint32_t>& ordinary) {
+Tensor RankProgram::operand(Home home, const Step& step, const Group& group,
+                            std::vector<std::uint32_t>& ordinary) {
   if (home == Home::ordinary) return {ordinary.data() + step.offset, 0, step.dtype};
+  if (home == Home::block) {
+    const std::size_t elements = block_elements(step, group.size());
+    const Buffer block = scopes_.back().scope.allocate(DType::f32, elements, 1);
+    return {block.as<std::uint32_t>() + step.offset, 0, step.dtype};
+  }
   const Buffer buffer = take_(SlotId{home == Home::shallow ? 0U : 1U});
   return {buffer.as<std::uint32_t>() + step.offset, 0, step.dtype};
 }
 
 void RankProgram::one_step(const Step& step) {
+  const auto ended = [this](const HeldScope& held) { return held.last_step < step_; };
+  scopes_.erase(std::remove_if(scopes_.begin(), scopes_.end(), ended), scopes_.end());
+  if (step.change != Change::none) {
+    change_plan(step, plan_().layout());
+    return;
+  }
+  if (step.input == Home::block) scopes_.push_back({scope_(step.kind), step_ + step.held});
   const Group group = group_(step.kind);
   if (step.op == Op::send) {
     ring(step, group);
     return;
   }
-  const Shape shape = shape_of(step, group.size(), group.rank().index());
+  const auto refuser = step.refuser(group.size());
+  try {
+    one_call(step, group);
+    if (refuser) note_wrong(step, "it was not refused");
+  } catch (const Error& error) {
+    if (!refuser || error.code() != ErrorCode::usage) throw;
+    expect_refusal(step, group, error);
+  }
+}
+
+void RankProgram::expect_refusal(const Step& step, const Group& group, const Error& error) {
+  ++met_.refusals;
+  if (group.size() == 1) return;  // nobody else to tell of
+  const WorldRank by = group.to_world(GroupRank{*step.refuser(group.size())});
+  if (error.rank() != by) note_wrong(step, std::string("refused by another: ") + error.what());
+}
+
+void RankProgram::change_plan(const Step& step, const Layout& layout) {
+  const bool agreed = step.change == Change::recommit;
+  const bool differs = !agreed && rank_.index() == step.root % layout.world_size();
+  const Plan next = program_plan(layout, changes_ + (differs ? 2 : 1));
+  try {
+    recommit_(next);
+    if (!agreed) note_wrong(step, "plans that differ were agreed");
+    ++changes_;
+    ++met_.recommits;
+  } catch (const Error& error) {
+    if (agreed || error.code() != ErrorCode::mismatch) throw;
+    ++met_.failed_recommits;
+  }
+}
+
+void RankProgram::one_call(const Step& step, const Group& group) {
+  const std::uint32_t self = group.rank().index();
+  const Shape shape = shape_of(step, group.size(), self);
   if (step.op == Op::barrier) {
     static_cast<void>(group.barrier(step.lane));
     return;
   }
-  Tensor in = operand(step.input, step, input_);
-  const Home output_home = step.ordinary_output ? Home::ordinary : other_slot(step.input);
-  Tensor out = shape.in_place ? in : operand(output_home, step, output_);
+  Tensor in = operand(step.input, step, group, input_);
+  const Home output_home = step.ordinary_output ? Home::ordinary : other_home(step.input);
+  Tensor out = shape.in_place ? in : operand(output_home, step, group, output_);
   in = {static_cast<std::uint32_t*>(in.data) + shape.input_begin, shape.input, step.dtype};
   out = {static_cast<std::uint32_t*>(out.data) + shape.output_begin, shape.output, step.dtype};
   // Before the input, which may lie within: whoever still reads the entry now reads poison.
   std::fill_n(static_cast<std::uint32_t*>(out.data), out.elements, kPoison);
   fill(static_cast<std::uint32_t*>(in.data), step.seed, rank_, 0, in.elements, step.dtype);
+  if (step.refuses(self)) {
+    // No size fits such an output; at times the input travels inline where the others' lie.
+    out.elements = kElementsMax + 7;
+    if (step.seed % 2 == 0) in.elements = 1;
+  }
   call(step, group, shape, in, out);
-  check(step, group, shape, out);
+  if (!step.refuser(group.size())) check(step, group, shape, out);
 }
 
 void RankProgram::call(const Step& step, const Group& group, const Shape& shape, Tensor in,
                        Tensor out) {
   const std::span<const std::size_t> counts(shape.counts);
+  const bool refuses = step.refuses(group.rank().index());
+  const GroupRank root{refuses ? group.size() : step.root % group.size()};
   switch (step.op) {
     case Op::all_reduce: std::ignore = group.all_reduce(in, out, step.reduce_op, step.lane); break;
     case Op::all_gather: std::ignore = group.all_gather(in, out, step.lane); break;
@@ -260,33 +354,49 @@ void RankProgram::call(const Step& step, const Group& group, const Shape& shape,
       break;
     case Op::all_to_all: std::ignore = group.all_to_all(in, out, step.lane); break;
     case Op::all_to_allv: std::ignore = group.all_to_allv(in, out, counts, step.lane); break;
-    case Op::broadcast:
-      std::ignore = group.broadcast(out, GroupRank{step.root % group.size()}, step.lane);
-      break;
+    case Op::broadcast: std::ignore = group.broadcast(refuses ? in : out, root, step.lane); break;
     default: break;
   }
 }
 
-/// Members send around a ring, some of them twice before they receive.
+/// Whether `message` is refused.
+template <typename Message>
+bool is_refused(const Message& message) {
+  try {
+    message();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::usage) throw;
+    return true;
+  }
+  return false;
+}
+
+/// Members send around a ring, some of them twice before they receive. Of one that refuses to send,
+/// the receiver must be told.
 void RankProgram::ring(const Step& step, const Group& group) {
   const std::uint32_t size = group.size();
   if (size == 1) return;
   const std::uint32_t self = group.rank().index();
   const std::uint32_t distance = 1 + step.root % (size - 1);
   const std::uint32_t messages = 1 + static_cast<std::uint32_t>(step.seed % 2);
-  Tensor in = operand(step.input, step, input_);
+  Tensor in = operand(step.input, step, group, input_);
   // An entry of its own: writing to the one that is being sent would wait for its receiver.
-  Tensor out =
-      operand(step.ordinary_output ? Home::ordinary : other_slot(step.input), step, output_);
+  const Home output_home = step.ordinary_output ? Home::ordinary : other_home(step.input);
+  Tensor out = operand(output_home, step, group, output_);
   in.elements = out.elements = step.part;
   fill(static_cast<std::uint32_t*>(in.data), step.seed, rank_, 0, step.part, step.dtype);
+  const Tensor sent = step.refuses(self) ? Tensor{nullptr, 1, step.dtype} : in;
   for (std::uint32_t i = 0; i < messages; ++i) {
-    std::ignore = group.send(in, GroupRank{(self + distance) % size}, step.lane);
+    const GroupRank to{(self + distance) % size};
+    const bool refused = is_refused([&] { std::ignore = group.send(sent, to, step.lane); });
+    if (refused != step.refuses(self)) note_wrong(step, "a refusal to send went wrong");
   }
   const GroupRank from{(self + size - distance) % size};
   for (std::uint32_t i = 0; i < messages; ++i) {
     std::fill_n(static_cast<std::uint32_t*>(out.data), step.part, kPoison);
-    std::ignore = group.recv(out, from, step.lane);
+    const bool refused = is_refused([&] { std::ignore = group.recv(out, from, step.lane); });
+    if (refused != step.refuses(from.index())) note_wrong(step, "a refusal did not arrive");
+    if (refused) continue;
     fill(wanted_.data(), step.seed, group.to_world(from), 0, step.part, step.dtype);
     compare(step, out);
   }
@@ -334,11 +444,16 @@ void RankProgram::compare(const Step& step, const Tensor& out) {
   const auto* const actual = static_cast<const std::uint32_t*>(out.data);
   const auto differs = std::mismatch(actual, actual + out.elements, wanted_.begin());
   if (differs.first == actual + out.elements) return;
+  note_wrong(step, "element " + std::to_string(differs.first - actual) + " of " +
+                       std::to_string(out.elements) + " has bits " +
+                       std::to_string(*differs.first) + ", wanted " +
+                       std::to_string(*differs.second));
+}
+
+void RankProgram::note_wrong(const Step& step, const std::string& what) {
   if (wrong_++ != 0) return;
   first_wrong_ = "rank " + std::to_string(rank_.index()) + ", step " + std::to_string(step_) +
-                 ": " + describe(step) + ": element " + std::to_string(differs.first - actual) +
-                 " of " + std::to_string(out.elements) + " has bits " +
-                 std::to_string(*differs.first) + ", wanted " + std::to_string(*differs.second);
+                 ": " + describe(step) + ": " + what;
 }
 
 }  // namespace cohort::sim

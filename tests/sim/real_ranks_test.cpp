@@ -53,7 +53,7 @@ std::string run_program(World& world, const Layout& layout, const std::vector<St
 
 void check_program(test::RankMode mode, std::uint32_t rank_count, std::uint64_t seed) {
   const Layout layout = random_layout(rank_count, seed);
-  const std::vector<Step> program = random_program(seed, kSteps, true);
+  const std::vector<Step> program = random_program(seed, kSteps);
   const auto results = test::run_ranks(
       mode, rank_count, [&](World& world) { return run_program(world, layout, program, seed); });
   test::expect_no_errors(results);

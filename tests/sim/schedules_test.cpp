@@ -19,10 +19,21 @@ std::uint32_t ranks_of(std::uint64_t seed) {
 
 TEST(Schedules, EveryResultEqualsTheReference) {
   Worlds worlds;
+  Met all;
   for (std::uint64_t seed = 1; seed <= kSampleSeeds; ++seed) {
     const RunEnd end = run_random(worlds, ranks_of(seed), seed);
     ASSERT_EQ(end.failure(), "") << "seed " << seed << " on " << ranks_of(seed) << " ranks";
+    const Met& met = end.ranks.front().met;
+    all.refusals += met.refusals;
+    all.recommits += met.recommits;
+    all.failed_recommits += met.failed_recommits;
+    all.over_budget += met.over_budget;
   }
+  // The programs are of more than calls that go well.
+  EXPECT_GT(all.refusals, 100U);
+  EXPECT_GT(all.recommits, 50U);
+  EXPECT_GT(all.failed_recommits, 25U);
+  EXPECT_GT(all.over_budget, 100U);
 }
 
 TEST(Schedules, AFreshSeedHoldsToo) {
@@ -52,8 +63,8 @@ std::uint64_t schedules_until_found(std::string_view step, std::uint64_t limit) 
 }
 
 TEST(Schedules, FindStepsThatAreLeftOut) {
-  for (const char* step :
-       {"the wait for readers", "order of the header", "the root's look at headers"}) {
+  for (const char* step : {"the wait for readers", "order of the header",
+                           "the root's look at headers", "a refused rank's done"}) {
     const std::uint64_t found = schedules_until_found(step, 300);
     std::printf("without %s: found by schedule %llu\n", step,
                 static_cast<unsigned long long>(found));

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backend/backend.hpp"
+#include "collectives/host/channel.hpp"
 #include "support/ranks.hpp"
 
 namespace cohort::sim {
@@ -24,6 +25,14 @@ WaitLimits simulated_limits() {
   return limits;
 }
 
+/// Half of the runs count their calls across the wrap, or across that of what `pieces` keeps.
+std::uint64_t first_sequence(std::uint64_t seed) noexcept {
+  const std::uint64_t before = seed / 4 % 5;
+  if (seed % 4 == 1) return std::uint64_t{0} - 1 - before;
+  if (seed % 4 == 3) return (std::uint64_t{1} << (64U - host::SyncWords::kPieceBits)) - 1 - before;
+  return 0;
+}
+
 class SimulatedArena final : public Arena {
  public:
   SimulatedArena(std::span<std::byte* const> bases, host::Domain& domain, std::size_t bytes)
@@ -31,10 +40,13 @@ class SimulatedArena final : public Arena {
   std::size_t bytes() const noexcept override { return bytes_; }
   std::size_t measured_bytes() const override { return bytes_; }
   std::byte* local() const noexcept override { return of(domain_->rank()); }
-  void extend(std::size_t /*bytes*/) override {
-    throw Error(ErrorCode::unsupported, "simulated arenas do not grow");
+  void extend(std::size_t bytes) override {
+    if (bytes > kArenaBytesMax - bytes_) {
+      throw Error(ErrorCode::out_of_memory, "a simulated arena is full");
+    }
+    bytes_ += bytes;
   }
-  void shrink_to(std::size_t /*bytes*/) noexcept override {}
+  void shrink_to(std::size_t bytes) noexcept override { bytes_ = bytes; }
   void map_peers(TimePoint deadline) override { domain_->all_gather({}, "commit", deadline); }
   std::uint64_t registrations() const noexcept override { return 0; }
   std::byte* of(WorldRank rank) const noexcept override { return bases_[rank.index()]; }
@@ -134,7 +146,9 @@ RunEnd Worlds::run(const Layout& layout, std::span<const std::vector<Step>> prog
   std::vector<std::unique_ptr<SessionState>> sessions;
   for (std::uint32_t rank = 0; rank < rank_count; ++rank) {
     host::Domain& domain = worlds[rank].domain();
-    sessions.push_back(std::make_unique<SessionState>(domain, plan, 1));
+    // A recommit of it takes the generation that the world decides next.
+    sessions.push_back(std::make_unique<SessionState>(domain, plan, domain.next_generation() - 1));
+    sessions.back()->set_first_sequence(first_sequence(seed));
     SimulatedBackend backend(memory_->bases, domain);
     sessions.back()->allocate(backend);
   }
@@ -156,6 +170,7 @@ RunEnd Worlds::run(const Layout& layout, std::span<const std::vector<Step>> prog
     }
     end.ranks[rank].wrong = program.wrong();
     end.ranks[rank].first_wrong = program.first_wrong();
+    end.ranks[rank].met = program.met();
   });
   end.clock_moved = simulation.clock_moved();
   end.switches = simulation.switches();
@@ -167,7 +182,7 @@ RunEnd Worlds::run(const Layout& layout, std::span<const std::vector<Step>> prog
 RunEnd run_random(Worlds& worlds, std::uint32_t rank_count, std::uint64_t seed,
                   std::string_view left_out) {
   const Layout layout = random_layout(rank_count, seed);
-  const std::vector<Step> program = random_program(seed, kSteps, true);
+  const std::vector<Step> program = random_program(seed, kSteps);
   return worlds.run(layout, std::vector(rank_count, program), seed, left_out);
 }
 

@@ -25,6 +25,7 @@ struct RankEnd {
   std::optional<Error> error;
   std::size_t wrong = 0;  ///< results
   std::string first_wrong;
+  Met met;
 };
 
 struct RunEnd {

@@ -198,7 +198,8 @@ Verdict HostExecutor::run_shared(Channel& channel, const Call& call, PathChoice 
     dispatch(exchange, operands, choice.path, verdict);
   }
   // A refused rank may have taken the call for one that moves inline, while its peers noted uses.
-  if (fault || choice.path != Path::host_inline) exchange.publish_done();
+  const bool pulled = choice.path != Path::host_inline;
+  if (pulled || (fault && !test_leaves_out("a refused rank's done"))) exchange.publish_done();
   exchange.rethrow_refusal();
   if (plan_->options().strict) throw_if_strict_miss(exchange);
   book(channel, call, verdict, end_ticks(exchange, choice.path) - begin, exchange.wait_ticks());
@@ -363,6 +364,15 @@ void HostExecutor::check_idle() {
   for (const auto& pairs : pairs_) {
     if (pairs != nullptr) pairs->check_idle();
   }
+}
+
+std::vector<std::string> HostExecutor::lost_messages() {
+  std::vector<std::string> texts;
+  for (const auto& pairs : pairs_) {
+    if (pairs == nullptr) continue;
+    for (std::string& text : pairs->lost()) texts.push_back(std::move(text));
+  }
+  return texts;
 }
 
 void HostExecutor::inherit_ledger(const HostExecutor& previous) {

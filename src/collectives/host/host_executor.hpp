@@ -47,6 +47,7 @@ class HostExecutor final : public collectives::Executor {
   void settle(heap::EntryId entry) override;
   void settle(heap::BlockId block) override;
   void check_idle() override;
+  std::vector<std::string> lost_messages() override;
   /// Goes on with the counts of the executor whose generation this one replaces.
   void inherit_ledger(const HostExecutor& previous);
   void append_ledger(std::vector<LedgerRow>& rows) const override;

@@ -31,7 +31,12 @@ std::optional<std::string> HostExecutor::locate(const Channel& channel, const vo
   const GroupKind kind = channel.identity().kind;
   if (locate_quickly(kind, data, bytes, found)) return std::nullopt;
   found = view_.locate(data, bytes);
-  if (!found) return locate_block(kind, data, bytes, what, found);
+  if (!found) {
+    if (auto fault = locate_block(kind, data, bytes, what, found)) return fault;
+    if (found) return std::nullopt;
+    if (auto stray = view_.find_stray(data)) return std::string(what) + " " + *stray;
+    return std::nullopt;
+  }
   const PlannedSlot& slot = plan_->slots()[found->entry.slot];
   if ((slot.group_mask & (1U << static_cast<unsigned>(kind))) == 0) {
     return std::string(what) + " lies in slot '" + slot.name +

@@ -2,6 +2,7 @@
 
 #include <new>
 #include <string>
+#include <utility>
 
 #include "base/test_point.hpp"
 
@@ -88,14 +89,40 @@ void PairChannel::check_idle() {
     if (const auto refused = next_refusal(peer)) {
       throw Error(refused->code, describe(*refused, ranks[self], ranks[peer]), ranks[peer], "send");
     }
-    const std::uint64_t sent = words(self, peer).sent;
-    if (words(peer, self).credit.load(std::memory_order_seq_cst) == sent) continue;
-    throw Error(ErrorCode::usage,
-                "rank " + std::to_string(ranks[peer].index()) + " has not received message " +
-                    std::to_string(sent) + " from rank " + std::to_string(ranks[self].index()) +
-                    " on " + collectives::describe(channel_->identity().kind, ranks),
-                ranks[peer], "recommit");
+    const auto text = not_received(peer);
+    if (text) throw Error(ErrorCode::usage, *text, ranks[peer], "recommit");
   }
+}
+
+std::optional<std::string> PairChannel::not_received(std::uint32_t peer) const {
+  const std::uint32_t self = channel_->self();
+  const auto ranks = channel_->ranks();
+  const std::uint64_t sent = words(self, peer).sent;
+  const std::uint64_t received = words(peer, self).credit.load(std::memory_order_seq_cst);
+  if (received == sent) return std::nullopt;
+  std::string numbers = " has not received message " + std::to_string(sent);
+  if (received + 1 != sent) {
+    numbers = " has not received messages " + std::to_string(received + 1) + " to " +
+              std::to_string(sent);
+  }
+  return "rank " + std::to_string(ranks[peer].index()) + numbers + " from rank " +
+         std::to_string(ranks[self].index()) + " on " +
+         collectives::describe(channel_->identity().kind, ranks) + " lane " +
+         std::to_string(channel_->identity().lane.index());
+}
+
+std::vector<std::string> PairChannel::lost() {
+  const std::uint32_t self = channel_->self();
+  const auto ranks = channel_->ranks();
+  std::vector<std::string> texts;
+  for (std::uint32_t peer = 0; peer < channel_->size(); ++peer) {
+    if (peer == self) continue;
+    while (const auto refused = next_refusal(peer)) {
+      texts.push_back(describe(*refused, ranks[self], ranks[peer]));
+    }
+    if (auto text = not_received(peer)) texts.push_back(std::move(*text));
+  }
+  return texts;
 }
 
 std::size_t PairChannel::claim_staging(std::uint32_t peer, std::uint64_t sequence,

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "collectives/host/channel.hpp"
@@ -80,12 +81,18 @@ class PairChannel {
   /// Throws: Error{usage} if a peer has not received a message from this rank, or the error of one
   /// that it refused. Between calls.
   void check_idle();
+  /// What became of messages from this rank that their sender does not know of: "rank 1 has not
+  /// received messages 3 to 4 from rank 0 on tp [0, 1] lane 0". Requires: nobody calls any more.
+  std::vector<std::string> lost();
 
   /// Offset in the arena of the staging entry for message `sequence` to `peer`, once the message
   /// that had it last has been read.
   std::size_t claim_staging(std::uint32_t peer, std::uint64_t sequence, std::uint64_t& wait_ticks);
 
  private:
+  /// Nothing if `peer` has received all.
+  std::optional<std::string> not_received(std::uint32_t peer) const;
+
   Channel* channel_;
   std::size_t first_reader_;
 };
