@@ -93,6 +93,8 @@ typedef struct cohort_slot_spec {
   size_t row_elements;
   uint32_t depth;          /* 0 means 1 */
   uint32_t one_plus_stage; /* the pipeline stage whose ranks hold it, and 1; 0: all ranks do */
+  uint32_t leases;         /* further entries, for cohort_lease_take alone */
+  uint32_t reserved;       /* 0 */
 } cohort_slot_spec;
 
 /* `options` may be null. The layout is copied. */
@@ -227,6 +229,16 @@ COHORT_API int cohort_group_ranks(cohort_session session, uint32_t kind, uint32_
  * ranks take entries of a slot equally often. */
 COHORT_API int cohort_take(cohort_session session, uint32_t slot, cohort_buffer* buffer);
 
+/* An entry held for long, e.g. by a captured graph; cohort_take never yields it. Taking waits until
+ * every member has dropped the lease that last held the entry. All ranks take leases of a slot in
+ * the same order and drop them when they like; freeing the handle drops it, tells nobody, and may
+ * come after cohort_close. The buffer is valid until then, also across cohort_recommit. */
+typedef struct cohort_lease_handle* cohort_lease;
+
+COHORT_API int cohort_lease_take(cohort_session session, uint32_t slot, cohort_lease* lease,
+                                 cohort_buffer* buffer);
+COHORT_API int cohort_lease_free(cohort_lease lease);
+
 /* Memory for calls on one group, allocated as a program goes along: blocks of the pool that serves
  * the group. All ranks allocate and release the same bytes in the same order. Local, all of it;
  * allocating may wait for peers that still read the bytes. `symmetry_off` 1 gives ordinary memory,
@@ -318,7 +330,8 @@ COHORT_API int cohort_registrations_since_commit(cohort_session session, uint64_
 COHORT_API int cohort_measured_bytes(cohort_session session, size_t* bytes);
 
 /* Ends the session on all ranks in order, within `timeout_ms` (0: the set-up limit); local if the
- * job has failed. Collective over all ranks. The handle is freed whatever the outcome. */
+ * job has failed. Collective over all ranks. The handle is freed whatever the outcome;
+ * COHORT_ERROR_USAGE on all ranks if messages were sent that nobody has received. */
 COHORT_API int cohort_close(cohort_session session, int64_t timeout_ms);
 
 /* --- ledger: the counts of verdicts --------------------------------------------------------- */

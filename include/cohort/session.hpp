@@ -309,10 +309,8 @@ class COHORT_EXPORT Session {
   std::size_t measured_bytes() const;
   std::vector<LedgerRow> ledger() const;
 
-  /// Ends the session on all ranks in order; of a poisoned session it is local.
-  /// Collective over all ranks. Throws: Error{timeout, peer_failed}; Error{usage} on all ranks that
-  /// names every message which nobody has received, or whose refusal its sender has not been told
-  /// of: the session is closed then, and the world fit for another one.
+  /// Ends the session in order; of a poisoned one it is local. Collective over all ranks. Throws:
+  /// Error{timeout, peer_failed}; Error{usage} if messages were not received: it is closed then.
   void close();
   void close(std::chrono::milliseconds limit);
 

@@ -46,6 +46,7 @@ std::string name_of(HandleKind kind) {
     case HandleKind::session: return "session";
     case HandleKind::ledger: return "ledger";
     case HandleKind::scope: return "scope";
+    case HandleKind::lease: return "lease";
   }
   return "handle";
 }

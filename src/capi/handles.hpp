@@ -15,7 +15,7 @@
 
 namespace cohort::capi {
 
-enum class HandleKind : std::uint8_t { layout = 1, plan, world, session, ledger, scope };
+enum class HandleKind : std::uint8_t { layout = 1, plan, world, session, ledger, scope, lease };
 
 /// What a handle stands for.
 class Object {

@@ -59,6 +59,11 @@ struct ScopeObject final : Object {
   std::vector<Buffer> live;  // what C names by its data
 };
 
+struct LeaseObject final : Object {
+  static constexpr HandleKind kKind = HandleKind::lease;
+  Lease lease;
+};
+
 template <typename T, typename Handle>
 T& get(Handle handle) {
   return static_cast<T&>(object_of(T::kKind, reinterpret_cast<std::uintptr_t>(handle)));

@@ -110,6 +110,7 @@ int cohort_plan_slot(cohort_plan plan, const char* name, const cohort_slot_spec*
     wanted.rows_max = given.rows_max;
     wanted.row_elements = given.row_elements;
     wanted.depth = one_if_zero(given.depth);
+    wanted.leases = given.leases;
     if (given.one_plus_stage > 0) wanted.stage = given.one_plus_stage - 1;
     *slot = known.slot(name, wanted).index();
   });

@@ -96,6 +96,24 @@ int cohort_take(cohort_session session, uint32_t slot, cohort_buffer* buffer) {
   });
 }
 
+int cohort_lease_take(cohort_session session, uint32_t slot, cohort_lease* lease,
+                      cohort_buffer* buffer) {
+  return guarded([&] {
+    Session& known = session_of(session);
+    // Before anything is taken, as in cohort_take.
+    static_cast<void>(size_given(buffer, "buffer"));
+    require(lease, "lease");
+    auto held = std::make_unique<LeaseObject>();
+    held->lease = known.lease(SlotId{slot});
+    give_buffer(held->lease.buffer(), buffer);
+    give(std::move(held), lease);
+  });
+}
+
+int cohort_lease_free(cohort_lease lease) {
+  return free_handle<LeaseObject>(lease);
+}
+
 int cohort_explain(cohort_session session, uint32_t kind, uint32_t op, uint32_t dtype, size_t bytes,
                    cohort_verdict* verdict) {
   return guarded([&] {

@@ -45,6 +45,8 @@ class SlotSpec(Sized):
         ("row_elements", c_size_t),
         ("depth", c_uint32),
         ("one_plus_stage", c_uint32),
+        ("leases", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -183,12 +185,19 @@ def run_job(world, test):
     layout, plan, session, slot = c_void_p(), c_void_p(), c_void_p(), c_uint32()
     call("layout_create", byref(LayoutSizes(tp=RANKS)), byref(layout))
     call("plan_create", layout, None, byref(plan))
-    spec = SlotSpec(groups=1 << TP, dtype=F32, rows_max=4, row_elements=8)
+    spec = SlotSpec(groups=1 << TP, dtype=F32, rows_max=4, row_elements=8, leases=1)
     call("plan_slot", plan, b"rows", byref(spec), byref(slot))
     call("commit", world, plan, byref(session))
 
+    lease, held = c_void_p(), Buffer()
+    call("lease_take", session, slot, byref(lease), byref(held))
+    with test.assertRaises(CohortError) as refused:
+        call("lease_take", session, slot, byref(c_void_p()), byref(Buffer()))
+    test.assertIn("while it holds it", str(refused.exception))
     buffer, verdict = Buffer(), Verdict()
     call("take", session, slot, byref(buffer))
+    test.assertNotEqual(buffer.data, held.data)
+    call("lease_free", lease)
     values = (ctypes.c_float * 32).from_address(buffer.data)
     values[:] = [rank.value + 1.0] * 32
     reduce = Call(

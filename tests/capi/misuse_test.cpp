@@ -142,6 +142,11 @@ TEST_F(CApi, RefusesNullWhereverSomethingIsNeeded) {
   expect_usage(cohort_session_footprint(session_, nullptr, nullptr), "footprint is null");
   expect_usage(cohort_recommit(session_, nullptr, 0), "the plan is null");
   EXPECT_EQ(cohort_scope_free(nullptr), COHORT_OK);
+  auto buffer = sized<cohort_buffer>();
+  expect_usage(cohort_lease_take(session_, 0, nullptr, &buffer), "lease is null");
+  expect_usage(cohort_lease_take(session_, 0, nullptr, nullptr), "buffer is null");
+  expect_usage(cohort_lease_take(nullptr, 0, nullptr, nullptr), "the session is null");
+  EXPECT_EQ(cohort_lease_free(nullptr), COHORT_OK);
   expect_usage(cohort_ledger_read(session_, nullptr), "ledger is null");
   expect_usage(cohort_ledger_size(nullptr, &size), "the ledger is null");
   expect_usage(cohort_all_gather(nullptr, &call, nullptr), "the session is null");

@@ -70,7 +70,8 @@ static int declare(uint32_t size, cohort_plan* plan, struct job* job) {
                                   .groups = COHORT_GROUP_BIT(COHORT_GROUP_ATTN_CP),
                                   .dtype = COHORT_DTYPE_I32,
                                   .rows_max = (size_t)kRows * size,
-                                  .row_elements = kWidth};
+                                  .row_elements = kWidth,
+                                  .leases = 1};
   EXPECT_OK(cohort_plan_slot(*plan, "pairs", &pairs, &job->pairs));
   EXPECT(job->rows == 0 && job->pairs == 1);
   const cohort_pool_spec pool = {.size = sizeof pool,
@@ -331,6 +332,42 @@ static int check_scopes(const struct job* job) {
   return 0;
 }
 
+/* An entry that no take yields, held until it is freed. */
+static int check_leases(const struct job* job) {
+  for (int32_t turn = 1; turn <= 3; ++turn) {
+    cohort_lease lease = NULL;
+    cohort_lease second = NULL;
+    cohort_buffer held = {.size = sizeof held};
+    cohort_buffer taken = {.size = sizeof taken};
+    EXPECT_OK(cohort_lease_take(job->session, job->pairs, &lease, &held));
+    EXPECT(held.slot == job->pairs && held.rows_max == (size_t)kRows * job->size);
+    EXPECT(cohort_lease_take(job->session, job->pairs, &second, &taken) == COHORT_ERROR_USAGE);
+    EXPECT(second == NULL);
+    EXPECT_OK(cohort_take(job->session, job->pairs, &taken));
+    EXPECT(taken.data != held.data);
+    int32_t* values = held.data;
+    values[0] = turn;
+    const cohort_call sum = {.size = sizeof sum,
+                             .group = COHORT_GROUP_ATTN_CP,
+                             .dtype = COHORT_DTYPE_I32,
+                             .input = values,
+                             .input_elements = 1,
+                             .output = values,
+                             .output_elements = 1,
+                             .reduce_op = COHORT_REDUCE_SUM};
+    EXPECT_OK(cohort_all_reduce(job->session, &sum, NULL));
+    uint32_t members = 0;
+    EXPECT_OK(cohort_group_size(job->session, COHORT_GROUP_ATTN_CP, &members));
+    EXPECT(values[0] == turn * (int32_t)members);
+    EXPECT_OK(cohort_lease_free(lease));
+    EXPECT(cohort_lease_free(lease) == COHORT_ERROR_USAGE);
+  }
+  cohort_lease none = NULL;
+  cohort_buffer buffer = {.size = sizeof buffer};
+  EXPECT(cohort_lease_take(job->session, job->rows, &none, &buffer) == COHORT_ERROR_USAGE);
+  return 0;
+}
+
 /* A slot of attn_cp used on tp: an error on every rank, after which the session goes on. */
 static int check_refusal(const struct job* job) {
   cohort_buffer buffer = {.size = sizeof buffer};
@@ -417,6 +454,7 @@ int run_rank(cohort_world world) {
   RUN(check_exchanges(&job));
   RUN(check_messages(&job));
   RUN(check_scopes(&job));
+  RUN(check_leases(&job));
   RUN(check_refusal(&job));
   RUN(check_recommit(&job, plan));
   EXPECT_OK(cohort_plan_free(plan));
