@@ -159,7 +159,7 @@ std::vector<Step> random_program(std::uint64_t seed, std::size_t steps,
     step.offset = random() % 2 * (random() % kOffsetMax);
     step.seed = random();
     if (random() % 6 == 0) step.refusers = static_cast<std::uint32_t>(random() % 0xFF + 1);
-    if (options.long_scopes) step.held = static_cast<std::uint32_t>(random() % 5);
+    if (options.long_scopes) step.held = static_cast<std::uint32_t>(random() % 9);
   }
   if (options.recommits && random() % 4 == 0) {
     program[random() % steps].change = Change::recommit;

@@ -23,7 +23,7 @@ inline constexpr std::size_t kElementsMax = 9000;
 inline constexpr std::size_t kOffsetMax = 64;
 
 /// The pool that serves all kinds; blocks of long scopes do not all fit.
-inline constexpr std::size_t kPoolBytes = 128 << 10;
+inline constexpr std::size_t kPoolBytes = 72 << 10;
 
 /// Where an operand lies: slot 0, of depth 1; slot 1, of depth 2 at first; neither; a scope's
 /// block.
