@@ -14,8 +14,7 @@ namespace {
 constexpr std::size_t kSteps = 10;
 // Operands travel with their headers up to so many bytes; beyond, peers read them where they lie.
 // Stated anew: an oracle that asked the product would agree with any mistake.
-constexpr std::size_t kInlineReduceBytes = 8192;
-constexpr std::size_t kInlineBytes = 4096;
+constexpr std::size_t kInlineBytes = 256;
 constexpr std::size_t kElementBytes = 4;
 
 using Entry = std::pair<std::uint32_t, std::uint32_t>;  // slot, entry
@@ -92,8 +91,7 @@ void state_agreed(MeetingCall& call, const Step& step, const Shape& shape) {
                  step.op == Op::broadcast ? step.root % size : 0,
                  elements,
                  shape.counts};
-  const std::size_t limit = step.op == Op::all_reduce ? kInlineReduceBytes : kInlineBytes;
-  call.read_where_it_lies = elements * kElementBytes > limit;
+  call.read_where_it_lies = elements * kElementBytes > kInlineBytes;
   const bool summed_in_entry =
       step.op == Op::all_reduce && call.read_where_it_lies && call.input.has_value();
   if (!summed_in_entry) call.result.reset();

@@ -117,7 +117,8 @@ std::optional<std::uint32_t> Step::refuser(std::uint32_t size) const noexcept {
 }
 
 std::size_t block_elements(const Step& step, std::uint32_t size) noexcept {
-  return step.offset + std::max<std::size_t>(1, step.part * std::max(size, 2U));
+  const std::size_t needed = step.offset + step.part * std::max(size, 2U);
+  return std::max({std::size_t{1}, needed, step.block_min});
 }
 
 Plan program_plan(const Layout& layout, std::uint32_t changes) {
@@ -159,7 +160,10 @@ std::vector<Step> random_program(std::uint64_t seed, std::size_t steps,
     step.offset = random() % 2 * (random() % kOffsetMax);
     step.seed = random();
     if (random() % 6 == 0) step.refusers = static_cast<std::uint32_t>(random() % 0xFF + 1);
-    if (options.long_scopes) step.held = static_cast<std::uint32_t>(random() % 9);
+    if (options.long_scopes) {
+      step.held = static_cast<std::uint32_t>(random() % 9);
+      step.block_min = random() % 2 * (random() % kElementsMax);
+    }
   }
   if (options.recommits && random() % 4 == 0) {
     program[random() % steps].change = Change::recommit;

@@ -54,6 +54,7 @@ struct Step {
   std::uint64_t seed = 0;        ///< of values and counts
   std::uint32_t refusers = 0;    ///< members, as bits, whose arguments contradict each other
   std::uint32_t held = 0;        ///< steps for which the scope of blocks outlives this one
+  std::size_t block_min = 0;     ///< elements of a block at least
   /// By member, the seeds of the calls that this one meets, where programs differ.
   std::vector<std::uint64_t> met_seeds = {};
   std::optional<std::uint32_t> met_refuser = {};  ///< the lowest member that refuses that meeting
