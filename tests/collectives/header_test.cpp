@@ -217,5 +217,18 @@ TEST(Describe, TellsThatCallsAreOfDifferentGenerations) {
             " (one of generation 2, the other of generation 3 of the plan)");
 }
 
+TEST(Refusal, OfARankThatWritesNonsenseStaysWithinItsNote) {
+  CallNote note;
+  std::fill(std::begin(note.refusal), std::end(note.refusal), 'x');
+  EXPECT_EQ(read_refusal(note), std::string(sizeof(note.refusal), 'x'));
+  CallRecord record;
+  record.place = Place::refused(static_cast<ErrorCode>(99)).word();
+  note.call.store(record);
+  EXPECT_EQ(refusal_code(note), ErrorCode::corrupt);
+  record.place = Place::refused(ErrorCode::usage).word();
+  note.call.store(record);
+  EXPECT_EQ(refusal_code(note), ErrorCode::usage);
+}
+
 }  // namespace
 }  // namespace cohort::collectives

@@ -36,6 +36,9 @@ class Judgement {
       if (rank != case_.victim || case_.victim_survives()) judge_next_world(rank);
     }
     judge_agreement();
+    if (!outcome_.complaints.empty()) {
+      outcome_.complaints += "  the victim ended with " + describe(end_of(case_.victim, 0)) + "\n";
+    }
     return outcome_;
   }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <cohort/cohort.hpp>
@@ -234,6 +235,8 @@ WaitLimits short_limits() {
 }
 
 void play(const FaultCase& fault_case, std::uint32_t rank, Board& board) {
+  // A sanitizer starts a thread of its own with a process's first, and keeps it.
+  std::thread([] {}).join();
   const Holdings before = look();
   RankCell& cell = board.ranks[rank];
   Slots slots;

@@ -224,8 +224,8 @@ void Domain::mark_ended(WorldRank peer) noexcept {
       static_cast<RankState>(seen) == RankState::left) {
     return;
   }
-  const auto farewell = joining ? peek_farewell(state_->mesh.peers[peer.index()].socket.get())
-                                : std::optional<Error>();
+  // Whatever its state: another rank's monitor may have marked it dead and not yet said why.
+  const auto farewell = peek_farewell(state_->mesh.peers[peer.index()].socket.get());
   publish(farewell ? *farewell
                    : Error(ErrorCode::peer_failed,
                            name_of(peer) + (joining ? " ended while joining" : " died"), peer,

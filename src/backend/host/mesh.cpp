@@ -108,7 +108,7 @@ class Meeting {
       }
     } catch (const Error& error) {
       if (error.code() != ErrorCode::peer_failed) throw;
-      fail_gone(to);
+      fail_refused(to);
     }
     const auto identity = identify_peer(peer.socket.get());
     if (!identity || identity->uid != ::geteuid()) {
@@ -243,6 +243,20 @@ class Meeting {
   [[noreturn]] void fail_late(WorldRank peer) const {
     throw Error(ErrorCode::timeout, name_of(rank_) + " waited for " + name_of(peer) + " to connect",
                 peer, "join");
+  }
+  /// `peer` does not listen any more. If its process lives it has given up, and its reason is
+  /// about to be known here as well.
+  [[noreturn]] void fail_refused(WorldRank peer) const {
+    const auto patience = std::min(deadline_, std::chrono::steady_clock::now() + kFarewellPatience);
+    while (mesh_.peers[peer.index()].process && std::chrono::steady_clock::now() < patience) {
+      for (std::uint32_t rank = 0; rank < mesh_.peers.size(); ++rank) {
+        const MeshPeer& other = mesh_.peers[rank];
+        if (other.process && has_ended(other)) fail_gone(WorldRank{rank});
+      }
+      heed_farewells();
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    fail_gone(peer);
   }
   [[noreturn]] void fail_gone(WorldRank peer) const {
     throw Error(ErrorCode::peer_failed,
