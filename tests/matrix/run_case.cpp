@@ -79,6 +79,7 @@ class CaseRun {
       pids_[rank] = start_process([&] {
         be_quiet();
         play(case_, rank, board_[0]);
+        std::exit(0);  // not at once: sanitizers have the last word
       });
     }
   }
