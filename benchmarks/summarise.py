@@ -54,7 +54,7 @@ class Table:
         self.add(goal, f">= {bound:g}{unit}", measured, (worst if every else mean) >= bound)
 
 
-def rows_of(rows, ranks, ops=GATHERED, low=0, high=1 << 62, buffers="warm", operands="heap"):
+def rows_of(rows, ranks, ops=GATHERED, low=0, high=1 << 62, buffers="warm", in_place=False):
     return [
         row
         for row in rows
@@ -62,7 +62,8 @@ def rows_of(rows, ranks, ops=GATHERED, low=0, high=1 << 62, buffers="warm", oper
         and row["op"] in ops
         and low <= row["bytes"] <= high
         and row["buffers"] == buffers
-        and row["operands"] == operands
+        and row["operands"] == "heap"
+        and row["in_place"] == in_place
     ]
 
 
@@ -115,6 +116,10 @@ def goals(rows, facts, checks):
         for reference in ("memcpy", "memcpy_cached"):
             name = f"{op} from 64 KiB on, part of {reference}"
             table.add_least(name, bound, of_memcpy(large, reference), unit="")
+    for op, bound in (("all_gather", 0.7), ("all_reduce", 0.45)):
+        large = rows_of(rows, [2], ops=(op,), low=64 << 10, in_place=True)
+        name = f"{op} in place from 64 KiB on, part of memcpy"
+        table.add_least(name, bound, of_memcpy(large, "memcpy"), unit="")
     for ranks in (4, 8):
         table.add_least(
             f"up to 1 KiB, {ranks} ranks", 1.5, ratios(rows_of(rows, [ranks], high=1024))
@@ -165,7 +170,8 @@ def points(rows):
         shown = [show(p50(copy)) if copy else "-" for copy in copies]
         lines.append(
             f"| {row['op']} | {row['ranks']} | {row['bytes']} | {row['buffers']} | "
-            f"{row['operands']} | {row['path']} | {show(p50(row))} | {show(row['p99_us'])} | "
+            f"{row['operands']}{', in place' if row['in_place'] else ''} | {row['path']} | "
+            f"{show(p50(row))} | {show(row['p99_us'])} | "
             f"{peer} | {ratio} | {shown[0]} | {shown[1]} |"
         )
     return lines

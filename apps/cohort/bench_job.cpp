@@ -15,6 +15,14 @@ bool has_result(std::string_view op) noexcept {
          op == "agreement";
 }
 
+bool has_in_place_form(std::string_view op) noexcept {
+  return op == "all_reduce" || op == "all_gather";
+}
+
+std::size_t in_place_offset(const Job& job, std::uint32_t rank, std::uint32_t ranks) noexcept {
+  return job.op == "all_gather" ? job.bytes / ranks * rank : 0;
+}
+
 std::size_t input_bytes(const Job& job, std::uint32_t ranks) noexcept {
   return job.op == "all_gather" ? job.bytes / ranks : job.bytes;
 }
@@ -41,8 +49,9 @@ std::size_t rounded_bytes(std::string_view op, std::string_view dtype, std::size
 
 std::string to_line(const Job& job) {
   return job.op + ' ' + job.dtype + ' ' + std::to_string(job.bytes) +
-         (job.rotating ? " rotating" : " warm") + (job.in_heap ? " heap " : " ordinary ") +
-         std::to_string(job.count) + ' ' + std::to_string(job.seed);
+         (job.rotating ? " rotating" : " warm") + (job.in_heap ? " heap" : " ordinary") +
+         (job.in_place ? " in_place " : " apart ") + std::to_string(job.count) + ' ' +
+         std::to_string(job.seed);
 }
 
 Job parse_job(const std::string& line) {
@@ -50,13 +59,17 @@ Job parse_job(const std::string& line) {
   Job job;
   std::string buffers;
   std::string operands;
-  words >> job.op >> job.dtype >> job.bytes >> buffers >> operands >> job.count >> job.seed;
+  std::string placement;
+  words >> job.op >> job.dtype >> job.bytes >> buffers >> operands >> placement >> job.count >>
+      job.seed;
   const bool known = (buffers == "warm" || buffers == "rotating") &&
                      (operands == "heap" || operands == "ordinary") &&
+                     (placement == "apart" || placement == "in_place") &&
                      element_bytes(job.dtype) != 0;
   if (words.fail() || !known) throw std::invalid_argument("not a job: '" + line + "'");
   job.rotating = buffers == "rotating";
   job.in_heap = operands == "heap";
+  job.in_place = placement == "in_place";
   return job;
 }
 

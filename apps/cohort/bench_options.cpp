@@ -145,6 +145,9 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
                   "more than caches hold), or both")
       ->capture_default_str()
       ->type_name("LIST");
+  command.add_flag("--in-place", flags.in_place,
+                   "Everybody works in place, with the operand where its result belongs: "
+                   "all_reduce and all_gather, which all implementations understand alike");
   command.add_option("--rounds", flags.rounds, "How often every implementation has its turn")
       ->capture_default_str()
       ->type_name("N");
@@ -188,6 +191,10 @@ BenchOptions read_bench_flags(const BenchFlags& flags) {
   options.ordinary = contains(operands, "ordinary");
   options.warm = contains(buffers, "warm");
   options.rotating = contains(buffers, "rotating") && !(flags.quick && options.warm);
+  options.in_place = flags.in_place;
+  const bool any = std::any_of(options.ops.begin(), options.ops.end(),
+                               [](const std::string& op) { return has_in_place_form(op); });
+  if (flags.in_place && !any) refuse("in-place", "needs all_reduce or all_gather in --ops");
   if (flags.rounds < 1 || flags.rounds > 1000) refuse("rounds", "is not from 1 to 1000");
   if (!(flags.seconds > 0 && flags.seconds <= 60)) {
     refuse("seconds", "is not above 0 and at most 60");

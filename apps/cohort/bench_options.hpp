@@ -26,6 +26,7 @@ struct BenchFlags {
   std::string buffers = "warm,rotating";
   std::uint32_t rounds = 5;
   double seconds = 0.05;
+  bool in_place = false;
   bool quick = false;
   bool json = false;
   std::string plot{};
@@ -46,6 +47,7 @@ struct BenchOptions {
   bool ordinary = true;
   bool warm = true;
   bool rotating = true;
+  bool in_place = false;
   std::uint32_t rounds = 5;
   double seconds = 0.05;  ///< of one implementation at one size
 };

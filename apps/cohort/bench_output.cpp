@@ -43,7 +43,8 @@ Json describe(const Row& row) {
                 {"bytes", row.bytes},
                 {"path", row.path},
                 {"buffers", row.rotating ? "rotating" : "warm"},
-                {"operands", row.in_heap ? "heap" : "ordinary"}};
+                {"operands", row.in_heap ? "heap" : "ordinary"},
+                {"in_place", row.in_place}};
   document.update(describe(row.times));
   document["peers"] = Json::object();
   for (const auto& [name, peer] : row.peers) {
@@ -104,6 +105,8 @@ void print_row(const Row& row, std::ostream& output) {
 
 void print_tables(const Measurement& measurement, std::ostream& output) {
   output << "us per call, the longest of all ranks; ratio: the best peer's p50 over cohort's\n";
+  const bool in_place = !measurement.rows.empty() && measurement.rows.front().in_place;
+  if (in_place) output << "everybody in place: the operand lies where its result belongs\n";
   std::uint32_t ranks = 0;
   for (const Row& row : measurement.rows) {
     if (row.ranks != ranks) {

@@ -53,6 +53,7 @@ class Run {
 
   void measure_all() {
     for (const std::string& op : options_.ops) {
+      if (options_.in_place && !has_in_place_form(op)) continue;
       if (op == "host") {
         for (const char* name : {"explain", "local"}) measure_cell(name, 0, false);
         continue;
@@ -109,7 +110,9 @@ class Run {
   }
 
   std::vector<Contender> contenders_of(const std::string& op, std::size_t bytes, bool rotating) {
-    Job job{op, op == "agreement" ? "i64" : options_.dtype, bytes, rotating, true, 1, 1};
+    Job job{
+        op, op == "agreement" ? "i64" : options_.dtype, bytes, rotating, true, options_.in_place, 1,
+        1};
     std::vector<Contender> contenders;
     const bool has_operands = has_result(op);
     if (options_.heap || !has_operands) admit(contenders, *own_, job);
@@ -123,6 +126,7 @@ class Run {
     const std::size_t received = received_bytes(job, ranks_);
     if (received >= kMemcpyBytesMin) {
       Job copy = job;
+      copy.in_place = false;
       copy.bytes = received;
       for (const char* name : {"memcpy", "memcpy_cached"}) {
         copy.op = name;
@@ -181,7 +185,8 @@ class Run {
       if (contender.set != own_.get()) continue;
       const Job& job = contender.job;
       measurement_.rows.push_back({op, job.dtype, ranks_, job.bytes, contender.path, job.rotating,
-                                   job.in_heap, summarise(contender.samples), peers, references});
+                                   job.in_heap, job.in_place, summarise(contender.samples), peers,
+                                   references});
     }
   }
 

@@ -40,6 +40,7 @@ struct Row {
   std::string path;
   bool rotating = false;
   bool in_heap = true;
+  bool in_place = false;
   Times times;
   std::map<std::string, PeerTimes> peers;
   std::map<std::string, Times> references;  ///< memcpy, yield_barrier, spin_barrier

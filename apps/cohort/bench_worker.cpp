@@ -123,6 +123,13 @@ float us_per_tick() {
   return value;
 }
 
+/// Where the operands of one call begin; in place, the input lies in the output.
+Pools operands_at(const Subject& subject, const Job& job, const Pools& pools, std::size_t offset) {
+  if (!job.in_place) return {pools.input + offset, pools.output + offset};
+  std::byte* const output = pools.output + offset;
+  return {output + in_place_offset(job, subject.rank(), subject.rank_count()), output};
+}
+
 std::vector<float> time_calls(Subject& subject, const Job& job, std::size_t pool) {
   std::vector<float> times(job.count);
   const Pools pools = subject.pools(job);
@@ -130,17 +137,18 @@ std::vector<float> time_calls(Subject& subject, const Job& job, std::size_t pool
   subject.begin(job);
   const std::size_t calls = subject.calls_per_run();
   const std::size_t warm_up = std::clamp<std::size_t>(job.count / 10, 2, 20);
-  for (std::size_t i = 0; i < warm_up; ++i) subject.run(pools.input, pools.output);
+  const Pools first = operands_at(subject, job, pools, 0);
+  for (std::size_t i = 0; i < warm_up; ++i) subject.run(first.input, first.output);
   const float scale = us_per_tick() / static_cast<float>(calls);
   const bool prepares = subject.prepares_runs();
   std::uint64_t began = ticks();
   for (float& time : times) {
-    const std::size_t offset = rotation.next();
+    const Pools operands = operands_at(subject, job, pools, rotation.next());
     if (prepares) {
       subject.prepare_run();
       began = ticks();
     }
-    subject.run(pools.input + offset, pools.output + offset);
+    subject.run(operands.input, operands.output);
     // One look at the clock a call: the end of a call is the beginning of the next.
     const std::uint64_t now = ticks();
     time = static_cast<float>(now - began) * scale;
@@ -180,7 +188,7 @@ Pools ordinary_pools(std::size_t bytes) {
 }
 
 std::string verify(Subject& subject, const Job& job) {
-  const Pools pools = subject.pools(job);
+  const Pools pools = operands_at(subject, job, subject.pools(job), 0);
   subject.begin(job);
   if (!has_result(job.op)) {
     subject.run(pools.input, pools.output);

@@ -66,7 +66,7 @@ class GlooSubject final : public Subject {
     const std::size_t all = job_.bytes / sizeof(T);
     if (job_.op == "all_gather") {
       gloo::AllgatherOptions options(context_);
-      options.setInput(in, all / rank_count_);
+      if (!job_.in_place) options.setInput(in, all / rank_count_);
       options.setOutput(out, all);
       gloo::allgather(options);
     } else if (job_.op == "broadcast") {
@@ -79,7 +79,7 @@ class GlooSubject final : public Subject {
       gloo::barrier(options);
     } else {
       gloo::AllreduceOptions options(context_);
-      options.setInput(in, all);
+      if (!job_.in_place) options.setInput(in, all);
       options.setOutput(out, all);
       const ReduceFunction sum = &gloo::sum<T>;
       const ReduceFunction least = &gloo::min<T>;

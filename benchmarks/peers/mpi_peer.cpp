@@ -28,8 +28,10 @@ class MpiSubject final : public Subject {
     all_ = static_cast<int>(job.bytes / element);
     part_ = all_ / rank_count_;
     call_ = calls().at(job.op);
+    in_place_ = job.in_place;
   }
-  void run(const std::byte* input, std::byte* output) override {
+  void run(const std::byte* operand, std::byte* output) override {
+    const void* const input = in_place_ ? MPI_IN_PLACE : static_cast<const void*>(operand);
     switch (call_) {
       case Call::all_reduce:
         MPI_Allreduce(input, output, all_, type_, MPI_SUM, MPI_COMM_WORLD);
@@ -66,6 +68,7 @@ class MpiSubject final : public Subject {
   int all_ = 0;
   int part_ = 0;
   Call call_ = Call::barrier;
+  bool in_place_ = false;
 };
 
 }  // namespace

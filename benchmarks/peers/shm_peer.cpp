@@ -43,6 +43,7 @@ class SharedSubject final : public Subject {
   Pools pools(const Job& /*job*/) override { return pools_; }
   void begin(const Job& job) override {
     gathers_ = job.op == "all_gather";
+    in_place_ = job.in_place;
     bytes_ = gathers_ ? job.bytes / rank_count_ : job.bytes;
   }
   void run(const std::byte* input, std::byte* output) override {
@@ -53,6 +54,7 @@ class SharedSubject final : public Subject {
       raise(&SharedWords::copied);
       if (gathers_) {
         for (std::uint32_t rank = 0; rank < rank_count_; ++rank) {
+          if (in_place_ && rank == rank_) continue;
           std::memcpy(output + rank * bytes_ + begin, buffer_of(rank), bytes);
         }
       } else if (bytes <= kEverybodyBytesMax) {
@@ -123,6 +125,7 @@ class SharedSubject final : public Subject {
   std::uint64_t sequence_ = 0;
   std::size_t bytes_ = 0;
   bool gathers_ = false;
+  bool in_place_ = false;
   bool yields_ = false;
 };
 

@@ -80,16 +80,20 @@ TEST(BenchOptions, EachRefusalNamesItsFlagAndWhatItTakes) {
   EXPECT_THAT(refusal({.against = "/no/such/program"}), HasSubstr("--against"));
   EXPECT_THAT(refusal({.rounds = 0}), HasSubstr("--rounds"));
   EXPECT_THAT(refusal({.seconds = 0}), HasSubstr("--seconds"));
+  EXPECT_THAT(refusal({.ops = "broadcast,host", .in_place = true}), HasSubstr("--in-place"));
   EXPECT_THAT(refusal({.paths = {.path = "host_direct", .table_file = "t.json"}}),
               HasSubstr("--path contradicts --path-table"));
 }
 
 TEST(BenchJob, ALineReadsBackAsTheJobItCameFrom) {
-  const Job job{"all_gather", "i64", 4096, true, false, 17, 99};
-  EXPECT_EQ(parse_job(to_line(job)), job);
+  for (const bool in_place : {false, true}) {
+    const Job job{"all_gather", "i64", 4096, true, false, in_place, 17, 99};
+    EXPECT_EQ(parse_job(to_line(job)), job);
+  }
   for (const char* line :
-       {"", "all_reduce", "all_reduce f32 8 warm heap 1", "a f32 x warm heap 1 1",
-        "a f32 8 cold heap 1 1", "a f32 8 warm stack 1 1", "a f9 8 warm heap 1 1"}) {
+       {"", "all_reduce", "all_reduce f32 8 warm heap apart 1", "a f32 x warm heap apart 1 1",
+        "a f32 8 cold heap apart 1 1", "a f32 8 warm stack apart 1 1", "a f9 8 warm heap apart 1 1",
+        "a f32 8 warm heap beside 1 1"}) {
     EXPECT_THROW(parse_job(line), std::invalid_argument) << line;
   }
 }

@@ -19,7 +19,7 @@ Times times(double p50) {
 }
 
 Row row(const std::string& op, std::size_t bytes) {
-  Row row{op, "f32", 2, bytes, "host_inline", false, true, times(2), {}, {}};
+  Row row{op, "f32", 2, bytes, "host_inline", false, true, false, times(2), {}, {}};
   row.peers["openmpi"] = {times(6), "eager64k"};
   row.peers["shm"] = {times(5), ""};
   row.references["memcpy"] = times(1);

@@ -73,6 +73,19 @@ TEST_F(BenchCommand, MoreRanksThanCpusAndIntegers) {
   EXPECT_THAT(finished.output, HasSubstr("reduce_scatter"));
 }
 
+TEST_F(BenchCommand, InPlaceResultsAreCheckedToo) {
+  const test::Finished finished =
+      bench({"--peers", "none", "--ranks", "3", "--ops", "all_reduce,all_gather,broadcast",
+             "--bytes", "12,24Ki", "--in-place", "--json"});
+  ASSERT_EQ(finished.exit_code, 0) << finished.errors;
+  const auto document = nlohmann::json::parse(finished.output);
+  EXPECT_EQ(document["rows"].size(), 8u);
+  for (const auto& row : document["rows"]) {
+    EXPECT_EQ(row["in_place"], true);
+    EXPECT_NE(row["op"], "broadcast");
+  }
+}
+
 TEST_F(BenchCommand, APathIsPinned) {
   for (const char* path : {"host_inline", "host_direct"}) {
     const test::Finished finished =
