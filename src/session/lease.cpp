@@ -92,6 +92,8 @@ void SessionState::await_dropped(const PlannedSlot& slot, const heap::LeaseTurn&
           });
     }
   }
+  // A rank that leaves a failed world drops its leases, but not for anybody to go on with.
+  domain_->check("taking a lease", "lease");
 }
 
 void SessionState::note_dropped(std::size_t word_offset, std::uint64_t use) noexcept {
