@@ -6,6 +6,7 @@
 #include <cohort/context_parallel.hpp>
 #include <cohort/dtype.hpp>
 #include <cohort/error.hpp>
+#include <cohort/health.hpp>
 #include <cohort/ids.hpp>
 #include <cohort/layer.hpp>
 #include <cohort/layer_communicator.hpp>

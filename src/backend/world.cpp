@@ -32,4 +32,28 @@ void World::fail(const Error& error) noexcept {
   domain_->publish_fault(error);
 }
 
+Health World::health() const {
+  return domain_->health();
+}
+Idle World::idle() {
+  return Idle(domain_);
+}
+
+Idle::Idle(const std::shared_ptr<host::Domain>& domain) noexcept : domain_(domain) {
+  domain->begin_idle();
+}
+Idle& Idle::operator=(Idle&& other) noexcept {
+  if (this == &other) return *this;
+  end();
+  domain_ = std::move(other.domain_);
+  return *this;
+}
+Idle::~Idle() {
+  end();
+}
+void Idle::end() noexcept {
+  if (const auto domain = domain_.lock()) domain->end_idle();
+  domain_.reset();
+}
+
 }  // namespace cohort

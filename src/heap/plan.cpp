@@ -5,6 +5,7 @@
 #include <cohort/error.hpp>
 #include <cohort/plan.hpp>
 
+#include "backend/host/health_words.hpp"
 #include "heap/arena_layout.hpp"
 
 namespace cohort {
@@ -16,6 +17,7 @@ constexpr std::uint32_t kDepthMax = 0xFFFF;
 /// Far above any machine; keeps every later sum of offsets free of overflow.
 constexpr std::size_t kSlotBytesMax = std::size_t{1} << 46;
 constexpr std::uint32_t kLanesMax = 64;
+static_assert(kLanesMax <= host::kLanesTold);
 
 /// Place words count a pool's blocks in units in 32 bits, and pools in 24.
 constexpr std::size_t kPoolBytesMax = std::size_t{1} << 39;

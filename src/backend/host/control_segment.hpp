@@ -14,13 +14,14 @@
 
 #include "backend/host/commit_word.hpp"
 #include "backend/host/fault_record.hpp"
+#include "backend/host/health_words.hpp"
 
 namespace cohort::host {
 
 inline constexpr std::size_t kCacheLine = 64;
 inline constexpr std::uint64_t kControlMagic = 0x31'6c72'7463'6863;  // "chctrl1"
 /// Raised with every change of this file's layout or of the protocol over it.
-inline constexpr std::uint32_t kControlAbi = 3;
+inline constexpr std::uint32_t kControlAbi = 4;
 
 enum class RankState : std::uint32_t { absent, joined, left, dead };
 
@@ -52,6 +53,8 @@ struct RankBlock {
   std::atomic<std::uint32_t> subject_version{0};
   std::atomic<std::uint64_t> waiting_since_ns{0};  ///< steady clock
   std::array<std::atomic<std::uint64_t>, 30> subject{};
+
+  HealthWords health;
 
   /// The newest generation for which its rank has finished its part. Written by its rank.
   alignas(kCacheLine) std::atomic<std::uint32_t> ready_generation{0};
@@ -93,6 +96,10 @@ struct ControlSegment {
   FaultRecord fault;  ///< see fault_record.hpp
   /// See commit_word.hpp. Written by compare-and-swap by any rank.
   alignas(kCacheLine) std::atomic<std::uint64_t> commit{commit_word::kInitial};
+  /// When the health file was last written (steady clock), and by which rank. By those who write
+  /// it.
+  alignas(kCacheLine) std::atomic<std::uint64_t> health_written_ns{0};
+  std::atomic<std::uint32_t> health_writer{0};
   /// Of generation g: notes[g % size]. See AbortNote.
   std::array<AbortNote, 4> abort_notes{};
 

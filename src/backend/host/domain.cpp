@@ -13,6 +13,7 @@
 #include "backend/host/domain_state.hpp"
 #include "backend/host/futex.hpp"
 #include "backend/host/hello.hpp"
+#include "backend/host/wait_mark.hpp"
 #include "base/system_limits.hpp"
 #include "base/test_point.hpp"
 
@@ -95,6 +96,7 @@ void Domain::open_control_segment(TimePoint deadline) {
   if (creates) {
     auto* const segment = new (state_->control->data()) ControlSegment;
     segment->rank_count = rank_count_;
+    segment->health_written_ns.store(to_ns(steady_clock::now()), std::memory_order_relaxed);
     for (std::uint32_t rank = 0; rank < rank_count_; ++rank)
       new (segment->blocks() + rank) RankBlock;
     test_point("join.share");
@@ -113,6 +115,7 @@ void Domain::open_control_segment(TimePoint deadline) {
   mine.state.store(static_cast<std::uint32_t>(RankState::joined), std::memory_order_seq_cst);
   // Last: whoever sees it may use everything above.
   poison_ = &segment.poison;
+  open_health_file();
 }
 
 void Domain::share_control_fd(WorldRank peer, int fd) const {
@@ -175,11 +178,16 @@ Domain::~Domain() {
     ring();
   }
   if (state_->monitor) state_->monitor->remove(state_->mesh);
+  if (state_->health_file) state_->health_file->end();
+}
+
+Domain::TimePoint::duration Domain::scaled(milliseconds limit) const noexcept {
+  const std::chrono::duration<double, std::milli> scaled = limit * limits_.scale;
+  return std::chrono::duration_cast<steady_clock::duration>(scaled);
 }
 
 Domain::TimePoint Domain::deadline_after(milliseconds limit) const noexcept {
-  const std::chrono::duration<double, std::milli> scaled = limit * limits_.scale;
-  return deadline_clock() + std::chrono::duration_cast<steady_clock::duration>(scaled);
+  return deadline_clock() + scaled(limit);
 }
 
 // --- faults
@@ -209,6 +217,7 @@ bool Domain::publish(const Error& error) noexcept {
   // complete poisons as well.
   if (is_complete(segment.fault) && segment.poison.exchange(1, std::memory_order_seq_cst) == 0) {
     ring_everybody();
+    if (state_->health_file) state_->health_file->hurry();
   }
   return mine;
 }

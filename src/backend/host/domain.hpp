@@ -25,7 +25,9 @@
 
 #include <cohort/bootstrap.hpp>
 #include <cohort/error.hpp>
+#include <cohort/health.hpp>
 #include <cohort/ids.hpp>
+#include <cohort/layout.hpp>
 #include <cohort/world.hpp>
 
 #include "backend/host/commit_word.hpp"
@@ -45,7 +47,8 @@ struct WaitSubject {
 struct Waiting {
   WorldRank peer;
   std::chrono::steady_clock::time_point since;
-  std::string subject;  ///< empty until the wait is longer than the stall limit
+  std::string subject;  ///< empty while the wait is short
+  bool stalled = false;
 };
 
 /// What knows which calls ranks have made, for the text of a timeout.
@@ -56,6 +59,8 @@ class CallHistory {
   /// nothing of that rank. Local, and while that rank goes on with its calls.
   virtual std::string last_calls_of(WorldRank rank) const = 0;
 };
+
+class WaitMark;
 
 class Domain : public std::enable_shared_from_this<Domain> {
  public:
@@ -93,6 +98,8 @@ class Domain : public std::enable_shared_from_this<Domain> {
   /// Throws: the domain's fault; past `limit` publishes and throws Error{timeout} naming the rank
   /// at the end of the chain of waits, with its last calls, or those of all ranks that wait for
   /// each other; if `peer` left, publishes and throws Error{peer_failed}.
+  /// While this rank is idle, or `peer` or a rank that it waits for in turn, the limit does not
+  /// run.
   template <typename Ready, typename Subject>
   void wait_for(WorldRank peer, std::chrono::milliseconds limit, const Ready& ready,
                 const Subject& subject) {
@@ -104,9 +111,15 @@ class Domain : public std::enable_shared_from_this<Domain> {
     wait_slowly(peer, limit, FunctionRef<bool()>(ready), FunctionRef<WaitSubject()>(subject));
   }
 
-  /// The same without spinning or yielding, until a point in time: for set-up.
-  void wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
-                  FunctionRef<WaitSubject()> subject);
+  /// The same without spinning or yielding, until a point in time: for set-up. Returns that point,
+  /// later than `deadline` if the wait was for an idle rank.
+  TimePoint wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
+                       FunctionRef<WaitSubject()> subject);
+
+  /// From now on this rank waits for outside work: nobody's wait for it is a stall or runs out of
+  /// time. Marks nest. Local; any thread.
+  void begin_idle() noexcept;
+  void end_idle() noexcept;
 
   /// Rings this rank's bell: call it after publishing (sequentially consistent) a word that peers
   /// may be asleep on. One load when nobody sleeps.
@@ -120,6 +133,13 @@ class Domain : public std::enable_shared_from_this<Domain> {
 
   /// What a rank has been waiting for since longer than a few microseconds. Local; any thread.
   std::optional<Waiting> waiting(WorldRank rank) const;
+
+  // --- health -------------------------------------------------------------------------------
+
+  /// What all ranks are doing now. Local, never waits; any thread.
+  Health health() const;
+  /// Where this rank says how many calls it has begun on a lane. Requires: lane < kLanesTold.
+  std::atomic<std::uint64_t>& call_word(GroupKind kind, Lane lane) const noexcept;
 
   // --- set-up exchanges (none of them in a steady step) ---------------------------------------
 
@@ -200,7 +220,17 @@ class Domain : public std::enable_shared_from_this<Domain> {
   Error fault(std::string_view doing, std::string_view phase) const;
   bool sleep_once(WorldRank peer, TimePoint until, FunctionRef<bool()> ready) noexcept;
   void check_wait(WorldRank peer, FunctionRef<bool()> ready, FunctionRef<WaitSubject()> subject);
-  void note_subject(const std::string& text) noexcept;
+  TimePoint wait_watched(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
+                         FunctionRef<WaitSubject()> subject, TimePoint::duration stall);
+  TimePoint::duration scaled(std::chrono::milliseconds limit) const noexcept;
+  bool look_at(WaitMark& mark, FunctionRef<WaitSubject()> subject, TimePoint::duration stall);
+  TimePoint::duration setup_stall() const noexcept;
+  bool is_idle(WorldRank rank) const;
+  bool waits_for_outside(WorldRank peer) const;
+  RankHealth health_of(WorldRank rank, TimePoint now) const;
+  void open_health_file();
+  struct Chain;
+  Chain follow_waits(WorldRank peer) const;
   Error late(WorldRank peer, TimePoint started, const WaitSubject& subject) const;
   std::string last_calls_of(std::span<const WorldRank> ranks) const;
 

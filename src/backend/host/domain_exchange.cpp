@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "backend/host/domain_state.hpp"
 #include "backend/host/system_error.hpp"
+#include "backend/host/wait_mark.hpp"
 #include "base/test_message.hpp"
 #include "base/test_point.hpp"
 
@@ -66,7 +68,9 @@ std::vector<std::vector<std::byte>> Domain::all_gather(std::span<const std::byte
         return static_cast<std::int32_t>(block.published.load(std::memory_order_seq_cst) -
                                          number) >= 0;
       };
-      wait_until(peer, deadline, published, [&] { return WaitSubject{phase, std::string(phase)}; });
+      deadline = wait_until(peer, deadline, published, [&] {
+        return WaitSubject{phase, std::string(phase)};
+      });
       const MailChunk& chunk = block.chunks[number % 2];
       const std::string theirs(phase_of(chunk));
       // If the attempt is over, the peer may already be writing its next message here.
@@ -128,6 +132,7 @@ UniqueFd Domain::receive_fd(WorldRank from, std::string_view phase, TimePoint de
   const TimePoint started = deadline_clock();
   const WaitSubject subject{phase, std::string(phase)};
   pollfd polled{state_->mesh.peers[from.index()].socket.get(), POLLIN, 0};
+  WaitMark mark(state_->block(rank_), from, started);
   while (true) {
     check("waiting for " + name_of(from) + " in " + subject.text, phase);
     try {
@@ -136,6 +141,8 @@ UniqueFd Domain::receive_fd(WorldRank from, std::string_view phase, TimePoint de
       fail(Error(error.code(), error.what(), error.rank(), std::string(phase)));
     }
     check_attempt();
+    look_at(
+        mark, [&] { return subject; }, setup_stall());
     if (deadline_clock() >= deadline) {
       fail_wait(late(from, started, subject),
                 "waiting for " + name_of(from) + " in " + subject.text);
@@ -167,6 +174,7 @@ CommitOutcome Domain::decide(std::uint32_t generation, bool ready, TimePoint dea
     state_->block(rank_).ready_generation.store(generation, std::memory_order_seq_cst);
     wake();
   }
+  std::optional<WaitMark> mark;
   for (std::uint32_t rank = 0; pending();) {
     const WorldRank peer{rank};
     const auto peer_ready = [&] {
@@ -184,6 +192,16 @@ CommitOutcome Domain::decide(std::uint32_t generation, bool ready, TimePoint dea
                                    peer));
       settle(CommitOutcome::aborted);
     } else {
+      if (!mark || mark->peer() != peer) {
+        mark.reset();
+        mark.emplace(state_->block(rank_), peer, deadline_clock());
+      }
+      look_at(
+          *mark,
+          [&] {
+            return WaitSubject{"commit", "commit of generation " + std::to_string(generation)};
+          },
+          setup_stall());
       sleep_once(peer, std::min(deadline_clock() + milliseconds(100), deadline),
                  [&] { return peer_ready() || !pending(); });
     }
@@ -196,6 +214,9 @@ CommitOutcome Domain::decide(std::uint32_t generation, bool ready, TimePoint dea
                std::nullopt, "commit"));
   }
   state_->generation = generation;
+  if (*outcome == CommitOutcome::committed) {
+    state_->block(rank_).health.generation.store(generation, std::memory_order_relaxed);
+  }
   return *outcome;
 }
 

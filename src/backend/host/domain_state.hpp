@@ -9,6 +9,7 @@
 
 #include "backend/host/control_segment.hpp"
 #include "backend/host/domain.hpp"
+#include "backend/host/health_file.hpp"
 #include "backend/host/mesh.hpp"
 #include "backend/host/monitor.hpp"
 #include "backend/host/shared_memory.hpp"
@@ -18,7 +19,8 @@ namespace cohort::host {
 struct Domain::State {
   Mesh mesh;
   std::shared_ptr<SharedMapping> control;
-  std::shared_ptr<Monitor> monitor;  // none if all ranks are threads of this process
+  std::shared_ptr<Monitor> monitor;         // none if all ranks are threads of this process
+  std::unique_ptr<HealthFile> health_file;  // none unless one is asked for
   std::size_t control_bytes = 0;
   std::uint32_t round = 0;          // exchanges' rounds so far, the same on all ranks
   std::uint32_t generation = 0;     // the newest that this rank has decided

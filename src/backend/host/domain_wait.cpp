@@ -10,7 +10,9 @@
 
 #include "backend/host/domain_state.hpp"
 #include "backend/host/futex.hpp"
+#include "backend/host/wait_mark.hpp"
 #include "base/checks.hpp"
+#include "base/log.hpp"
 #include "base/system_limits.hpp"
 #include "base/test_point.hpp"
 
@@ -21,11 +23,8 @@ using std::chrono::steady_clock;
 
 // Every sleeper looks up this often even if nobody rings: a rank may have died before ringing.
 constexpr std::chrono::milliseconds kSleepSlice{100};
-
-std::uint64_t to_ns(steady_clock::time_point time) noexcept {
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count());
-}
+// A wait of this length is worth the strings that say what it is about.
+constexpr std::chrono::milliseconds kNotedAfter{100};
 
 std::string seconds_text(steady_clock::duration duration) {
   std::array<char, 32> text{};
@@ -38,27 +37,14 @@ std::string waiting_text(WorldRank peer, const WaitSubject& subject) {
   return "waiting for " + name_of(peer) + " in " + subject.text;
 }
 
-/// Says in the control segment what this rank waits for, as long as it lives.
-class WaitMark {
- public:
-  WaitMark(RankBlock& mine, WorldRank peer, steady_clock::time_point since) noexcept : mine_(mine) {
-    mine_.waiting_since_ns.store(to_ns(since), std::memory_order_relaxed);
-    mine_.waiting_for.store(peer.index() + 1, std::memory_order_release);
-  }
-  ~WaitMark() {
-    mine_.waiting_for.store(0, std::memory_order_release);
-    if (mine_.subject[0].load(std::memory_order_relaxed) != 0) {
-      mine_.subject[0].store(0, std::memory_order_relaxed);
-    }
-  }
-  WaitMark(const WaitMark&) = delete;
-  WaitMark& operator=(const WaitMark&) = delete;
-
- private:
-  RankBlock& mine_;
-};
-
 }  // namespace
+
+/// What the ranks on a chain of waits do, and which of them it is about: the one at its end, or one
+/// on the way whose process is stopped; if the chain ends in a circle, all ranks of that.
+struct Domain::Chain {
+  std::string text;
+  std::vector<WorldRank> about;
+};
 
 void Domain::ring() noexcept {
   RankBlock& mine = state_->block(rank_);
@@ -108,32 +94,96 @@ void Domain::wait_slowly(WorldRank peer, std::chrono::milliseconds limit, Functi
     if (time_is_simulated()) break;
     ::sched_yield();
   }
-  wait_until(peer, deadline_after(limit), ready, subject);
+  wait_watched(peer, deadline_after(limit), ready, subject, scaled(limits_.stall));
 }
 
-void Domain::wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
-                        FunctionRef<WaitSubject()> subject) {
-  if (ready()) return;
+Domain::TimePoint Domain::wait_until(WorldRank peer, TimePoint deadline, FunctionRef<bool()> ready,
+                                     FunctionRef<WaitSubject()> subject) {
+  return wait_watched(peer, deadline, ready, subject, setup_stall());
+}
+
+/// While ranks set up one of them may well load or allocate for longer than a step ever takes.
+Domain::TimePoint::duration Domain::setup_stall() const noexcept {
+  return scaled(std::max(limits_.stall, limits_.steady));
+}
+
+Domain::TimePoint Domain::wait_watched(WorldRank peer, TimePoint deadline,
+                                       FunctionRef<bool()> ready,
+                                       FunctionRef<WaitSubject()> subject,
+                                       TimePoint::duration stall) {
+  if (ready()) return deadline;
   const TimePoint started = deadline_clock();
-  const WaitMark mark(state_->block(rank_), peer, started);
-  const TimePoint stall = deadline_after(limits_.stall);
-  bool stalled = false;
+  const TimePoint::duration limit = deadline - started;
+  WaitMark mark(state_->block(rank_), peer, started);
   while (true) {
-    TimePoint slice = std::min(deadline_clock() + kSleepSlice, deadline);
-    if (!stalled) slice = std::min(slice, stall);
-    if (sleep_once(peer, slice, ready)) return;
+    const TimePoint now = deadline_clock();
+    TimePoint slice = std::min(now + kSleepSlice, deadline);
+    if (!mark.stalled() && now < started + stall) slice = std::min(slice, started + stall);
+    if (sleep_once(peer, slice, ready)) return deadline;
     check_wait(peer, ready, subject);
     check_attempt();
-    const TimePoint now = deadline_clock();
-    if (!stalled && now >= stall) {
-      note_subject(subject().text);
-      stalled = true;
+    if (look_at(mark, subject, stall)) {
+      deadline = std::max(deadline, mark.patient_since() + limit);
     }
-    if (now < deadline) continue;
-    if (ready()) return;
+    if (deadline_clock() < deadline) continue;
+    if (ready()) return deadline;
     const WaitSubject what = subject();
     fail_wait(late(peer, started, what), waiting_text(peer, what));
   }
+}
+
+/// Lets health and the log know how a wait is going, now and then; whether it is for outside work.
+bool Domain::look_at(WaitMark& mark, FunctionRef<WaitSubject()> subject,
+                     TimePoint::duration stall) {
+  const TimePoint now = deadline_clock();
+  if (!mark.has_subject() &&
+      now - mark.since() >= std::min<TimePoint::duration>(kNotedAfter, stall))
+    mark.set_subject(subject().text);
+  if (waits_for_outside(mark.peer())) {
+    mark.forgive(now);
+    return true;
+  }
+  if (mark.stalled() || now - mark.patient_since() < stall) return false;
+  mark.begin_stall();
+  if (time_is_simulated()) return false;  // by the thousand, and no time was lost
+  const Chain chain = follow_waits(mark.peer());
+  std::string text = name_of(rank_) + " has waited " + seconds_text(now - mark.patient_since()) +
+                     " for " + name_of(mark.peer()) + " in " + subject().text + chain.text;
+  if (chain.text.empty()) text += "; " + name_of(mark.peer()) + " waits for nobody";
+  log(LogLevel::warning, text + last_calls_of(chain.about));
+  return false;
+}
+
+void Domain::begin_idle() noexcept {
+  HealthWords& words = state_->block(rank_).health;
+  if (words.idle_marks.load(std::memory_order_relaxed) == 0) {
+    words.idle_since_ns.store(to_ns(deadline_clock()), std::memory_order_relaxed);
+  }
+  words.idle_marks.fetch_add(1, std::memory_order_release);
+}
+
+void Domain::end_idle() noexcept {
+  state_->block(rank_).health.idle_marks.fetch_sub(1, std::memory_order_release);
+}
+
+/// A rank whose process is stopped does not wait for outside work, whatever it said before.
+bool Domain::is_idle(WorldRank rank) const {
+  const RankBlock& block = state_->block(rank);
+  return block.health.idle_marks.load(std::memory_order_acquire) != 0 &&
+         (rank == rank_ || !process_is_stopped(block.pid.load(std::memory_order_relaxed)));
+}
+
+/// Whether this rank is idle, or a rank on the chain of waits that begins with `peer`.
+bool Domain::waits_for_outside(WorldRank peer) const {
+  if (is_idle(rank_)) return true;
+  WorldRank rank = peer;
+  for (std::uint32_t step = 0; step < rank_count_; ++step) {
+    if (is_idle(rank)) return true;
+    const std::uint32_t next = state_->block(rank).waiting_for.load(std::memory_order_acquire);
+    if (next == 0 || next > rank_count_) return false;
+    rank = WorldRank{next - 1};
+  }
+  return false;
 }
 
 /// Throws if the wait cannot succeed any more.
@@ -150,25 +200,13 @@ void Domain::check_wait(WorldRank peer, FunctionRef<bool()> ready,
   throw Error(ErrorCode::peer_failed, name_of(peer) + " left", peer, std::string(what.phase));
 }
 
-void Domain::note_subject(const std::string& text) noexcept {
-  RankBlock& mine = state_->block(rank_);
-  std::array<std::uint64_t, 30> words{};
-  static_assert(sizeof words == sizeof mine.subject);
-  std::memcpy(words.data(), text.data(), std::min(text.size(), sizeof words - 1));
-  mine.subject_version.fetch_add(1, std::memory_order_acq_rel);
-  for (std::size_t index = 0; index < words.size(); ++index) {
-    mine.subject[index].store(words[index], std::memory_order_release);
-  }
-  mine.subject_version.fetch_add(1, std::memory_order_release);
-}
-
 std::optional<Waiting> Domain::waiting(WorldRank rank) const {
   const RankBlock& block = state_->block(rank);
   const std::uint32_t peer = block.waiting_for.load(std::memory_order_acquire);
   if (peer == 0 || peer > rank_count_) return std::nullopt;
-  Waiting result{WorldRank{peer - 1}, {}, {}};
-  result.since = TimePoint(std::chrono::nanoseconds(
-      static_cast<std::int64_t>(block.waiting_since_ns.load(std::memory_order_relaxed))));
+  Waiting result{WorldRank{peer - 1}, {}, {}, false};
+  result.since = from_ns(block.waiting_since_ns.load(std::memory_order_relaxed));
+  result.stalled = block.health.stalled.load(std::memory_order_acquire) != 0;
   const std::uint32_t version = block.subject_version.load(std::memory_order_acquire);
   std::array<std::uint64_t, 31> words{};  // one more than copied: always terminated
   for (std::size_t index = 0; index < block.subject.size(); ++index) {
@@ -200,33 +238,38 @@ std::string Domain::last_calls_of(std::span<const WorldRank> ranks) const {
   return text;
 }
 
-/// The timeout of a wait for `peer`. It is about the rank at the end of the chain of waits, or
-/// about one on the way whose process is stopped; if the chain ends in a circle, about the first
-/// rank of it, and all of its ranks' calls are told.
-Error Domain::late(WorldRank peer, TimePoint started, const WaitSubject& subject) const {
-  std::string text = name_of(rank_) + " waited " + seconds_text(deadline_clock() - started) +
-                     " for " + name_of(peer) + " in " + subject.text;
-  std::vector<WorldRank> chain = {peer};
-  auto circle = chain.end();
-  while (circle == chain.end()) {
-    const WorldRank last = chain.back();
+Domain::Chain Domain::follow_waits(WorldRank peer) const {
+  Chain chain{{}, {peer}};
+  std::vector<WorldRank>& ranks = chain.about;
+  while (true) {
+    const WorldRank last = ranks.back();
     const auto pid = state_->block(last).pid.load(std::memory_order_relaxed);
     const bool stopped = process_is_stopped(pid);
-    if (stopped) text += "; the process of " + name_of(last) + " is stopped";
+    if (stopped) chain.text += "; the process of " + name_of(last) + " is stopped";
     const std::optional<Waiting> next = stopped ? std::nullopt : waiting(last);
     if (!next) {
-      text += last_calls_of(std::span(&last, 1));
-      return Error(ErrorCode::timeout, text, last, std::string(subject.phase));
+      ranks = {last};
+      return chain;
     }
-    text += "; " + name_of(last) + " waits for " + name_of(next->peer);
-    if (!next->subject.empty()) text += " in " + next->subject;
-    circle = std::find(chain.begin(), chain.end(), next->peer);
-    if (circle != chain.end()) break;
-    chain.push_back(next->peer);
-    circle = next->peer == rank_ ? chain.begin() : chain.end();
+    chain.text += "; " + name_of(last) + " waits for " + name_of(next->peer);
+    if (!next->subject.empty()) chain.text += " in " + next->subject;
+    const auto circle = std::find(ranks.begin(), ranks.end(), next->peer);
+    if (circle != ranks.end()) {
+      ranks.erase(ranks.begin(), circle);
+      return chain;
+    }
+    ranks.push_back(next->peer);
+    if (next->peer == rank_) return chain;
   }
-  text += last_calls_of(std::span(circle, chain.end()));
-  return Error(ErrorCode::timeout, text, *circle, std::string(subject.phase));
+}
+
+/// The timeout of a wait for `peer`.
+Error Domain::late(WorldRank peer, TimePoint started, const WaitSubject& subject) const {
+  const Chain chain = follow_waits(peer);
+  return Error(ErrorCode::timeout,
+               name_of(rank_) + " waited " + seconds_text(deadline_clock() - started) + " for " +
+                   name_of(peer) + " in " + subject.text + chain.text + last_calls_of(chain.about),
+               chain.about.front(), std::string(subject.phase));
 }
 
 }  // namespace cohort::host

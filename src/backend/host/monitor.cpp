@@ -1,42 +1,16 @@
 #include "backend/host/monitor.hpp"
 
 #include <poll.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstdint>
-#include <optional>
-#include <string>
-#include <system_error>
 #include <utility>
 
+#include "backend/host/quiet_thread.hpp"
 #include "backend/host/system_error.hpp"
 
 namespace cohort::host {
-namespace {
-
-/// Starts a thread that takes no signals, so that handlers run on the program's own threads.
-template <typename Body>
-std::thread start_without_signals(Body body) {
-  sigset_t all, before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread;
-  try {
-    thread = std::thread(std::move(body));
-  } catch (const std::system_error& error) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw Error(ErrorCode::out_of_memory,
-                std::string("could not start a thread that watches other ranks: ") + error.what(),
-                std::nullopt, "join");
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
-
-}  // namespace
 
 std::shared_ptr<Monitor> Monitor::shared() {
   static std::mutex mutex;
@@ -49,7 +23,7 @@ std::shared_ptr<Monitor> Monitor::shared() {
 
 Monitor::Monitor() : interrupt_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!interrupt_) throw_system_error("watch other ranks (eventfd)", "join");
-  thread_ = start_without_signals([this] { run(); });
+  thread_ = start_without_signals("watches other ranks", [this] { run(); });
 }
 
 Monitor::~Monitor() {

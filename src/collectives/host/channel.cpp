@@ -17,6 +17,7 @@ Channel::Channel(Domain& domain, const Arena& arena, const heap::ChannelRegion& 
       ranks_(membership.ranks),
       self_(membership.self),
       index_(index),
+      calls_begun_(&domain.call_word(identity.kind, identity.lane)),
       pull_order_(collectives::pull_order(membership.nodes, membership.self.index())) {
   for (std::uint32_t root = 0; root < size(); ++root) {
     broadcast_parents_.push_back(collectives::broadcast_parents(membership.nodes, root));

@@ -118,6 +118,7 @@ class Channel {
   std::uint64_t next_sequence() noexcept {
     const std::uint64_t next = own().sequence.load(std::memory_order_relaxed) + 1;
     own().sequence.store(next, std::memory_order_relaxed);
+    calls_begun_->store(next, std::memory_order_relaxed);
     return next;
   }
   SyncWords& own() const noexcept { return *members_[self()].words; }
@@ -154,6 +155,7 @@ class Channel {
   std::span<const WorldRank> ranks_;
   GroupRank self_;
   std::size_t index_;
+  std::atomic<std::uint64_t>* calls_begun_;  // for health: outlives this channel
   std::vector<Member> members_;
   std::vector<std::uint32_t> pull_order_;
   std::vector<std::vector<std::uint32_t>> broadcast_parents_;  // by root
