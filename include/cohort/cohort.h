@@ -178,6 +178,16 @@ COHORT_API int cohort_world_check(cohort_world world, const char* doing);
 /* Tells all ranks that this one cannot go on: they end with this code and text, unless there is a
  * fault already. Local; from any thread. */
 COHORT_API int cohort_world_fail(cohort_world world, int code, const char* message);
+/* What all ranks are doing now, as JSON (docs/health.md names its fields): `length` is that of the
+ * text without its end, of which `capacity - 1` characters and a null byte are written. `text` may
+ * be null if `capacity` is 0; the text may be longer the next time. Local, never waits; from any
+ * thread, also while this rank is stuck in a call. */
+COHORT_API int cohort_health(cohort_world world, char* text, size_t capacity, size_t* length);
+/* Between the two this rank waits for outside work, e.g. the next request: ranks that wait for it
+ * are not stalled and have no deadline, nor has this rank; a rank that dies or fails ends their
+ * waits. Pairs nest. Local; from any thread. */
+COHORT_API int cohort_idle_begin(cohort_world world);
+COHORT_API int cohort_idle_end(cohort_world world);
 /* Leaves once the last session of this world is closed too. */
 COHORT_API int cohort_world_free(cohort_world world);
 

@@ -2,6 +2,7 @@
 
 // What the handles of the C interface stand for.
 
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <memory>
@@ -36,6 +37,7 @@ struct WorldObject final : Object {
   static constexpr HandleKind kKind = HandleKind::world;
   explicit WorldObject(World joined) : world(std::make_shared<World>(std::move(joined))) {}
   std::shared_ptr<World> world;
+  std::atomic<std::uint32_t> idle_marks{0};  // of cohort_idle_begin
 };
 
 struct SessionObject final : Object {
@@ -99,6 +101,9 @@ void give_buffer(const Buffer& buffer, cohort_buffer* target);
 
 /// The kinds whose COHORT_GROUP_BIT is set. Throws: Error{usage} for bits that name none.
 std::vector<GroupKind> groups_of(std::uint32_t bits);
+
+/// The first `capacity - 1` bytes of a text and a null byte, and how long it is as a whole.
+void give_text(const std::string& whole, char* text, std::size_t capacity, std::size_t* length);
 
 /// The first `capacity` of `ranks`, and how many there are.
 template <typename Ranks>

@@ -20,6 +20,18 @@ std::uint32_t one_if_zero(std::uint32_t value) noexcept {
 
 }  // namespace
 
+void cohort::capi::give_text(const std::string& whole, char* text, std::size_t capacity,
+                             std::size_t* length) {
+  if (capacity > 0) require(text, "text");
+  require(length, "length");
+  if (capacity > 0) {
+    const std::size_t written = std::min(whole.size(), capacity - 1);
+    std::memcpy(text, whole.data(), written);
+    text[written] = '\0';
+  }
+  *length = whole.size();
+}
+
 std::vector<GroupKind> cohort::capi::groups_of(std::uint32_t bits) {
   std::vector<GroupKind> kinds;
   for (std::uint32_t kind = 0; kind < 32; ++kind) {
@@ -146,15 +158,7 @@ int cohort_plan_describe(cohort_plan plan, char* text, size_t capacity, size_t* 
   return guarded([&] {
     std::ostringstream table;
     table << cohort::footprint(get<PlanObject>(plan).plan);
-    if (capacity > 0) require(text, "text");
-    require(length, "length");
-    const std::string whole = table.str();
-    if (capacity > 0) {
-      const std::size_t written = std::min(whole.size(), capacity - 1);
-      std::memcpy(text, whole.data(), written);
-      text[written] = '\0';
-    }
-    *length = whole.size();
+    give_text(table.str(), text, capacity, length);
   });
 }
 

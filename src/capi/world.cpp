@@ -5,6 +5,9 @@
 #include <string>
 #include <utility>
 
+#include <cohort/health.hpp>
+
+#include "backend/host/domain.hpp"
 #include "capi/numbers.hpp"
 #include "capi/objects.hpp"
 #include "capi/structs.hpp"
@@ -145,6 +148,32 @@ int cohort_world_fail(cohort_world world, int code, const char* message) {
     World& known = *get<WorldObject>(world).world;
     require(message, "message");
     known.fail(Error(error_code_of(code), message, known.rank()));
+  });
+}
+
+int cohort_health(cohort_world world, char* text, size_t capacity, size_t* length) {
+  return guarded(
+      [&] { give_text(to_json(get<WorldObject>(world).world->health()), text, capacity, length); });
+}
+
+int cohort_idle_begin(cohort_world world) {
+  return guarded([&] {
+    auto& known = get<WorldObject>(world);
+    known.world->domain().begin_idle();
+    ++known.idle_marks;
+  });
+}
+
+int cohort_idle_end(cohort_world world) {
+  return guarded([&] {
+    auto& known = get<WorldObject>(world);
+    std::uint32_t marks = known.idle_marks.load();
+    do {
+      if (marks == 0) {
+        throw Error(ErrorCode::usage, "the rank is not idle: no cohort_idle_begin to end");
+      }
+    } while (!known.idle_marks.compare_exchange_weak(marks, marks - 1));
+    known.world->domain().end_idle();
   });
 }
 

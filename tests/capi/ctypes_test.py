@@ -5,10 +5,13 @@ Usage: ctypes_test.py LIBRARY COMMAND; the test starts itself as a rank.
 """
 
 import ctypes
+import json
 import multiprocessing
 import os
 import subprocess
 import sys
+import threading
+import time
 import unittest
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_uint32
 from ctypes import c_uint64, c_void_p, sizeof
@@ -176,6 +179,43 @@ def join_by_queues(rank, inboxes):
     return world
 
 
+def health(world):
+    """The job's health as another thread may ask for it."""
+    length = c_size_t()
+    text = ctypes.create_string_buffer(1 << 16)
+    call("health", world, text, c_size_t(len(text)), byref(length))
+    return json.loads(text.value)
+
+
+def check_health(world, session, rank):
+    """Rank 0 comes to a barrier only once the others' threads have seen their ranks wait there."""
+
+    def await_state(of_rank, wanted):
+        deadline = time.monotonic() + 60
+        while not wanted(health(world)["ranks"][of_rank]) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def observe():
+        await_state(rank, lambda state: (state["waiting"] or {}).get("rank") == 0)
+        call("idle_begin", world)
+
+    barrier = Call(group=TP)
+    if rank == 0:
+        for peer in range(1, RANKS):
+            await_state(peer, lambda state: state["state"] == "idle")
+        seen = health(world)
+        call("barrier", session, byref(barrier), None)
+        assert [r["state"] for r in seen["ranks"]] == ["working"] + ["idle"] * (RANKS - 1), seen
+        assert all(r["waiting"]["rank"] == 0 for r in seen["ranks"][1:]), seen
+        assert seen["verdict"] == "healthy", seen
+        return
+    observer = threading.Thread(target=observe)
+    observer.start()
+    call("barrier", session, byref(barrier), None)  # ctypes lets other threads run meanwhile
+    observer.join()
+    call("idle_end", world)
+
+
 def run_job(world, test):
     """One rank's whole job. `test` is a TestCase: what is wrong raises."""
     rank, size = c_uint32(), c_uint32()
@@ -212,6 +252,8 @@ def run_job(world, test):
     call("explain", session, TP, ALL_REDUCE, F32, c_size_t(128), byref(told))
     test.assertEqual((told.path, told.reason), (verdict.path, verdict.reason))
 
+    check_health(world, session, rank.value)
+
     reduce.group = WORLD  # named by no slot
     with test.assertRaises(CohortError) as refused:
         call("all_reduce", session, byref(reduce), None)
@@ -221,7 +263,7 @@ def run_job(world, test):
     ledger, row, rows = c_void_p(), LedgerRow(), c_size_t()
     call("ledger_read", session, byref(ledger))
     call("ledger_size", ledger, byref(rows))
-    test.assertEqual(rows.value, 1)
+    test.assertEqual(rows.value, 2)  # the all_reduce and the barrier
     call("ledger_get", ledger, c_size_t(0), byref(row))
     test.assertEqual((row.calls, row.bytes, row.ranks_count), (1, 128, RANKS))
     test.assertEqual(row.ranks[:RANKS], list(range(RANKS)))

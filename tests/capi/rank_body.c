@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rank_health.h"
+
 enum { kRanksMax = 16, kRows = 8, kWidth = 4 };
 
 /* Ends the function with 1 unless the condition holds. */
@@ -456,6 +458,7 @@ int run_rank(cohort_world world) {
   RUN(check_scopes(&job));
   RUN(check_leases(&job));
   RUN(check_refusal(&job));
+  RUN(check_health(world, job.session, COHORT_GROUP_ATTN_CP));
   RUN(check_recommit(&job, plan));
   EXPECT_OK(cohort_plan_free(plan));
   RUN(check_ledger(&job));
