@@ -20,6 +20,7 @@
 #include "faults.hpp"
 #include "generate.hpp"
 #include "groups.hpp"
+#include "health.hpp"
 #include "help_formatter.hpp"
 #include "nearest.hpp"
 #include "plan.hpp"
@@ -53,6 +54,7 @@ void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream
   add_groups_command(app, output);
   add_plan_command(app, output);
   add_run_command(app, output, errors);
+  add_health_command(app, output);
   add_check_command(app, arguments, output, errors);
   add_bench_command(app, output, errors);
   add_tune_command(app, output, errors);

@@ -24,6 +24,7 @@
 #include "generate_options.hpp"
 #include "generate_output.hpp"
 #include "generate_rank.hpp"
+#include "health_file_input.hpp"
 #include "launch_output.hpp"
 #include "model/matmul.hpp"
 #include "model/tokenizer_from_gguf.hpp"
@@ -132,6 +133,7 @@ void add_generate_command(CLI::App& app, const ProgramArguments& arguments, std:
     const Layout layout = flags->layout();
     static_cast<void>(flags->limits());
     static_cast<void>(flags->sampling());
+    use_health_file(flags->health_file);
     // One rank is launched, too: only a new process can be told how its threads wait.
     if (started_by_launcher()) {
       run_rank(*flags, layout, output, errors);

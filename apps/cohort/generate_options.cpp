@@ -120,6 +120,10 @@ void add_generate_flags(CLI::App& command, GenerateFlags& flags) {
                   "How long a rank waits for another in a step; three times as long while "
                   "starting (default 10)")
       ->type_name("SECONDS");
+  command
+      .add_option("--health-file", flags.health_file,
+                  "Keep in FILE what the ranks are doing; 'cohort health FILE' reads it")
+      ->type_name("FILE");
   command.add_flag("--json", flags.json, "Print one JSON document instead of text");
 }
 

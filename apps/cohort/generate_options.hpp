@@ -58,6 +58,7 @@ struct GenerateFlags {
   float top_p = 1;
   std::uint64_t seed = 0;
   double deadline_s = 10;
+  std::string health_file;
   bool json = false;
 
   /// The layout, with --ranks and --tp filled in from each other.

@@ -51,6 +51,36 @@ std::string excerpt(const std::string& text) {
   return cut ? line + "..." : line;
 }
 
+/// "stalls: rank 1 waited 2 times past the limit (3.1 s, the last for rank 0)", or nothing.
+std::string stalls_text(std::span<const RankHealth> ranks) {
+  std::string text;
+  for (const RankHealth& rank : ranks) {
+    if (rank.stalls == 0) continue;
+    text += (text.empty() ? "stalls: rank " : "; rank ") + std::to_string(rank.rank.index()) +
+            " waited " + std::to_string(rank.stalls) + (rank.stalls == 1 ? " time" : " times") +
+            " past the limit (" + format("%.1f s", rank.stalled_s);
+    if (rank.last_stalled_on) {
+      text += ", the last for rank " + std::to_string(rank.last_stalled_on->index());
+    }
+    text += ")";
+  }
+  return text.empty() ? text : text + "\n";
+}
+
+Json stalls_json(std::span<const RankHealth> ranks) {
+  Json stalls = Json::array();
+  for (const RankHealth& rank : ranks) {
+    if (rank.stalls == 0) continue;
+    Json entry{{"rank", rank.rank.index()},
+               {"count", rank.stalls},
+               {"stalled_s", rank.stalled_s},
+               {"last_stalled_on", nullptr}};
+    if (rank.last_stalled_on) entry["last_stalled_on"] = rank.last_stalled_on->index();
+    stalls.push_back(entry);
+  }
+  return stalls;
+}
+
 }  // namespace
 
 CompletionStream::CompletionStream(std::ostream& output, std::span<const Prompt> prompts,
@@ -104,10 +134,11 @@ void print_summary(const GenerateResult& result, const Layout& layout, std::ostr
   output << "symmetric memory: " << format_bytes(planned) << " planned and "
          << format_bytes(measured) << " measured on the largest rank, "
          << result.registrations_since_commit << " registrations since commit\n"
-         << "load " << format("%.2f", result.load_s) << " s; prefill " << timing.prefill_tokens
-         << " tokens in " << format("%.2f", timing.prefill_s) << " s; decode "
-         << timing.decode_tokens << " tokens in " << format("%.2f", timing.decode_s) << " s, "
-         << format("%.1f", tokens_per_second(timing)) << " tokens/s" << std::endl;
+         << stalls_text(result.ranks) << "load " << format("%.2f", result.load_s) << " s; prefill "
+         << timing.prefill_tokens << " tokens in " << format("%.2f", timing.prefill_s)
+         << " s; decode " << timing.decode_tokens << " tokens in "
+         << format("%.2f", timing.decode_s) << " s, " << format("%.1f", tokens_per_second(timing))
+         << " tokens/s" << std::endl;
 }
 
 void print_json(const GenerateResult& result, const Layout& layout, std::ostream& output) {
@@ -148,6 +179,7 @@ void print_json(const GenerateResult& result, const Layout& layout, std::ostream
         {"attn_cp", sizes.attn_cp},
         {"attn_tp", layout.attn_tp()}}},
       {"communication", communication},
+      {"stalls", stalls_json(result.ranks)},
       {"registrations_since_commit", result.registrations_since_commit},
       {"footprint",
        {{"planned_bytes", result.planned_bytes}, {"measured_bytes", result.measured_bytes}}},

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <cohort/health.hpp>
 #include <cohort/layout.hpp>
 #include <cohort/ledger.hpp>
 
@@ -30,6 +31,7 @@ struct GenerateResult {
   std::uint64_t registrations_since_commit = 0;  // of all ranks
   std::vector<std::uint64_t> planned_bytes;      // by world rank
   std::vector<std::uint64_t> measured_bytes;     // by world rank
+  std::vector<RankHealth> ranks;                 // by world rank, as they were at the end
   double load_s = 0;
   EngineTiming timing;
 };

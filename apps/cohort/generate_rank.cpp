@@ -192,6 +192,7 @@ class Rank {
       result.measured_bytes.push_back(reader.get<std::uint64_t>());
     }
     result.communication = merge_ledgers(ledgers);
+    result.ranks = world_.health().ranks;
     const Footprint planned = footprint(plan_);
     for (std::uint32_t rank = 0; rank < world_.size(); ++rank) {
       result.planned_bytes.push_back(planned.planned_bytes(WorldRank{rank}));

@@ -13,6 +13,7 @@
 #include <cohort/version.hpp>
 
 #include "exit_status.hpp"
+#include "health_file_input.hpp"
 #include "launch_output.hpp"
 #include "rendezvous/launcher.hpp"
 
@@ -25,6 +26,7 @@ struct RunOptions {
   bool only_first_output = false;
   bool plain_errors = false;
   double grace_s = 5;
+  std::string health_file;
   bool json = false;
   std::vector<std::string> program;
 };
@@ -89,6 +91,10 @@ void add_run_command(CLI::App& app, std::ostream& output, std::ostream& errors) 
       ->add_option("--grace", options->grace_s,
                    "How long the others may take to end once a rank has failed (default 5)")
       ->type_name("SECONDS");
+  command
+      ->add_option("--health-file", options->health_file,
+                   "Keep in FILE what the ranks are doing; 'cohort health FILE' reads it")
+      ->type_name("FILE");
   command->add_flag("--json", options->json,
                     "Print each rank's end as one JSON document; ranks' output goes to standard "
                     "error");
@@ -97,6 +103,7 @@ void add_run_command(CLI::App& app, std::ostream& output, std::ostream& errors) 
       ->type_name("");
   command->footer(kFooter);
   command->callback([options, &output, &errors] {
+    use_health_file(options->health_file);
     const LaunchResult result = launch(launch_options(*options));
     const int exit_code = print_launch_result(result, options->json, output, errors);
     if (exit_code != 0) throw ExitStatus{exit_code};

@@ -109,6 +109,11 @@ GenerateResult some_result() {
   result.communication = {row};
   result.planned_bytes = {200, 100};
   result.measured_bytes = {200, 100};
+  result.ranks.resize(2);
+  result.ranks[1].rank = WorldRank{1};
+  result.ranks[1].stalls = 2;
+  result.ranks[1].stalled_s = 3.125;
+  result.ranks[1].last_stalled_on = WorldRank{0};
   result.load_s = 1.5;
   result.timing = {.prefill_s = 2, .decode_s = 4, .prefill_tokens = 3, .decode_tokens = 8};
   return result;
@@ -139,6 +144,9 @@ TEST(GenerateOutput, JsonHoldsWhatThereIsToKnow) {
   EXPECT_EQ(row.at("copied_bytes"), 0);
   EXPECT_EQ(row.at("wait_s"), 0.5);
   EXPECT_EQ(json.at("registrations_since_commit"), 0);
+  EXPECT_EQ(
+      json.at("stalls"),
+      nlohmann::json::parse(R"([{"rank":1,"count":2,"stalled_s":3.125,"last_stalled_on":0}])"));
   EXPECT_EQ(json.at("footprint").at("planned_bytes"), nlohmann::json({200, 100}));
   EXPECT_EQ(json.at("timing").at("load_s"), 1.5);
   EXPECT_EQ(json.at("timing").at("tokens_per_s"), 2);
@@ -150,6 +158,8 @@ TEST(GenerateOutput, SummaryTellsLayoutTableMemoryAndTimes) {
   EXPECT_THAT(output.str(), HasSubstr("2 ranks: attention data-parallel 2"));
   EXPECT_THAT(output.str(), HasSubstr("all_gatherv  host_inline  ok"));
   EXPECT_THAT(output.str(), HasSubstr("200 B planned and 200 B measured"));
+  EXPECT_THAT(output.str(), HasSubstr("stalls: rank 1 waited 2 times past the limit (3.1 s, the "
+                                      "last for rank 0)\n"));
   EXPECT_THAT(output.str(), HasSubstr("decode 8 tokens in 4.00 s, 2.0 tokens/s"));
 }
 

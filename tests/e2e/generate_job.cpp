@@ -78,6 +78,9 @@ std::unique_ptr<Subprocess> GenerateJob::start(const std::vector<std::string>& a
   if (one_stream) all = {"/bin/sh", "-c", "exec \"$0\" \"$@\" 2>&1"};
   all.push_back(kCommand);
   all.insert(all.end(), arguments.begin(), arguments.end());
+  // On a loaded machine a rank may well wait for long enough to log it.
+  const auto is_log = [](const auto& variable) { return variable.first == "COHORT_LOG"; };
+  if (std::ranges::none_of(variables, is_log)) variables.emplace_back("COHORT_LOG", "error");
   variables.emplace_back(kMark, mark_);
   variables.emplace_back("TMPDIR", (directory_ / "temporary").string());
   return std::make_unique<Subprocess>(all, variables, (directory_ / "temporary").string());

@@ -66,6 +66,21 @@ INSTANTIATE_TEST_SUITE_P(Sample, TinyModelLayouts,
 INSTANTIATE_TEST_SUITE_P(Sweep, TinyModelLayouts, testing::ValuesIn(layouts_of({1, 2, 4, 8})),
                          name_of);
 
+TEST_F(TinyModel, LeavesAHealthFileThatSaysHowItEnded) {
+  const std::string file = write_file("health.json", "of an earlier job");
+  const auto result = run_batch({2, 1, 1}, "--health-file " + file);
+  EXPECT_TRUE(result.at("stalls").is_array());
+  const test::Finished told = run({"health", file, "--json"});
+  EXPECT_EQ(told.exit_code, 0) << told.errors;
+  const auto health = nlohmann::json::parse(told.output);
+  EXPECT_EQ(health.at("verdict"), "ended");
+  EXPECT_EQ(health.at("generation"), 1);
+  for (const auto& rank : health.at("ranks")) {
+    EXPECT_EQ(rank.at("state"), "left");
+    EXPECT_FALSE(rank.at("calls").empty());
+  }
+}
+
 TEST_F(TinyModel, StrictRefusesStagingAndSaysWhy) {
   const test::Finished finished = run({"generate", "--model", test::tiny_model_path(), "--prompt",
                                        "Water", "--tp", "2", "--symmetric", "off", "--strict"});
