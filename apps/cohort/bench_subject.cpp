@@ -144,14 +144,14 @@ void run_bench_rank(const WorkerSettings& settings, const PathTable& paths) {
   const std::size_t pool = pool_bytes(settings.bytes_max);
   if (settings.name == "reference") {
     ReferenceSubject subject(settings, pool);
-    bind_to_own_cpu(settings.rank, settings.rank_count);
+    bind_to_cpu(settings.rank);
     serve(subject, settings);
     return;
   }
   World world = World::join(Bootstrap::from_environment());
   CohortSubject subject(world, pool, paths);
   // After the join: it looks at how many CPUs the ranks of this host have between them.
-  bind_to_own_cpu(settings.rank, settings.rank_count);
+  bind_to_cpu(settings.rank);
   serve(subject, settings);
   subject.close();
 }

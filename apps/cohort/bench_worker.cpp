@@ -204,13 +204,13 @@ std::string verify(Subject& subject, const Job& job) {
   return check_result(job, subject.rank(), subject.rank_count(), pools.output);
 }
 
-void bind_to_own_cpu(std::uint32_t rank, std::uint32_t rank_count) {
+void bind_to_cpu(std::uint32_t rank) {
   cpu_set_t usable;
   if (::sched_getaffinity(0, sizeof(usable), &usable) != 0) return;
-  if (static_cast<std::uint32_t>(CPU_COUNT(&usable)) < rank_count) return;
+  const std::uint32_t turn = rank % static_cast<std::uint32_t>(CPU_COUNT(&usable));
   std::uint32_t seen = 0;
   for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &usable) || seen++ != rank) continue;
+    if (!CPU_ISSET(cpu, &usable) || seen++ != turn) continue;
     cpu_set_t own;
     CPU_ZERO(&own);
     CPU_SET(cpu, &own);

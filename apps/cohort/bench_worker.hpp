@@ -73,8 +73,9 @@ class Subject {
 /// Runs one job on poisoned memory with fresh values; what is wrong with the result, or "".
 std::string verify(Subject& subject, const Job& job);
 
-/// Binds this thread to a CPU of its own if there is one for every rank.
-void bind_to_own_cpu(std::uint32_t rank, std::uint32_t rank_count);
+/// Binds this thread to a CPU; ranks take the usable ones in turn. Left to the system, three ranks
+/// of four may sit on one of two CPUs for as long as a measurement takes.
+void bind_to_cpu(std::uint32_t rank);
 
 /// Serves the command until it says quit or goes away. Throws: what `subject` throws, and
 /// std::runtime_error if the command cannot be reached.

@@ -80,7 +80,7 @@ int main(int argument_count, char** arguments) {
   try {
     const WorkerSettings settings = worker_settings();
     MpiSubject subject(pool_bytes(settings.bytes_max));
-    bind_to_own_cpu(subject.rank(), subject.rank_count());
+    bind_to_cpu(subject.rank());
     serve(subject, settings);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -137,7 +137,7 @@ int main() {
   try {
     const WorkerSettings settings = worker_settings();
     SharedSubject subject(settings, pool_bytes(settings.bytes_max));
-    bind_to_own_cpu(settings.rank, settings.rank_count);
+    bind_to_cpu(settings.rank);
     serve(subject, settings);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
