@@ -317,7 +317,7 @@ std::string log_of_two_stalls(const std::function<void(World&)>& hold) {
         return {};
       },
       quick_stalls());
-  const std::string text = testing::internal::GetCapturedStderr();
+  std::string text = testing::internal::GetCapturedStderr();
   test::expect_no_errors(results);
   return text;
 }

@@ -142,7 +142,7 @@ UniqueFd Domain::receive_fd(WorldRank from, std::string_view phase, TimePoint de
     }
     check_attempt();
     look_at(
-        mark, [&] { return subject; }, setup_stall());
+        mark, [&] { return WaitSubject(subject); }, setup_stall());
     if (deadline_clock() >= deadline) {
       fail_wait(late(from, started, subject),
                 "waiting for " + name_of(from) + " in " + subject.text);
