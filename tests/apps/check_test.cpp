@@ -1,37 +1,28 @@
 #include "check.hpp"
 
 #include <algorithm>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "command_line.hpp"
+#include "run_command.hpp"
 
 namespace cohort {
 namespace {
 
 using testing::HasSubstr;
 
-struct Outcome {
-  int exit_code = 0;
-  std::string output;
-  std::string errors;
-};
+using Outcome = test::CommandOutcome;
 
-Outcome run(std::vector<const char*> arguments) {
-  arguments.insert(arguments.begin(), {"cohort", "check"});
-  std::ostringstream output;
-  std::ostringstream errors;
-  const int exit_code =
-      run_command_line(static_cast<int>(arguments.size()), arguments.data(), output, errors);
-  return {exit_code, output.str(), errors.str()};
+Outcome run(std::vector<std::string> words) {
+  words.insert(words.begin(), "check");
+  return test::run_command(words);
 }
 
 TEST(CheckCommand, WrongUseIsOneLineAndExitCodeTwo) {
-  const auto expect = [](std::vector<const char*> arguments, const std::string& message) {
+  const auto expect = [](std::vector<std::string> arguments, const std::string& message) {
     const Outcome outcome = run(std::move(arguments));
     EXPECT_EQ(outcome.exit_code, 2) << message;
     EXPECT_THAT(outcome.errors, HasSubstr(message));

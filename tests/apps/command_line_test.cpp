@@ -1,5 +1,3 @@
-#include "command_line.hpp"
-
 #include <sstream>
 #include <string>
 #include <vector>
@@ -10,25 +8,18 @@
 
 #include <cohort/version.hpp>
 
+#include "run_command.hpp"
+
 namespace cohort {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-struct Outcome {
-  int exit_code = 0;
-  std::string output;
-  std::string errors;
-};
+using Outcome = test::CommandOutcome;
 
-Outcome run(std::vector<const char*> arguments) {
-  arguments.insert(arguments.begin(), "cohort");
-  std::ostringstream output;
-  std::ostringstream errors;
-  const int exit_code =
-      run_command_line(static_cast<int>(arguments.size()), arguments.data(), output, errors);
-  return {exit_code, output.str(), errors.str()};
+Outcome run(const std::vector<std::string>& words) {
+  return test::run_command(words);
 }
 
 void expect_usage_error(const Outcome& outcome, const std::string& message) {
@@ -92,8 +83,8 @@ TEST(CommandLine, AWrongValueIsAUsageError) {
 
 TEST(CommandLine, WithJsonAnErrorIsJsonOnTheOutput) {
   for (const auto& arguments :
-       {std::vector<const char*>{"groups", "--json", "--tpp", "2"},
-        std::vector<const char*>{"groups", "--json", "--tp", "3", "--attn-dp", "2"}}) {
+       {std::vector<std::string>{"groups", "--json", "--tpp", "2"},
+        std::vector<std::string>{"groups", "--json", "--tp", "3", "--attn-dp", "2"}}) {
     const Outcome outcome = run(arguments);
     EXPECT_EQ(outcome.exit_code, 2);
     EXPECT_EQ(outcome.errors, "");

@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "command_line.hpp"
 #include "exit_status.hpp"
+#include "run_command.hpp"
 
 namespace cohort {
 namespace {
@@ -21,23 +21,10 @@ using faults::Setting;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-struct Ended {
-  int exit_code = 0;
-  std::string output;
-  std::string errors;
-};
+using Ended = test::CommandOutcome;
 
 Ended run_command(const std::string& flags) {
-  std::vector<std::string> words = {"cohort", "faults"};
-  std::istringstream stream(flags);
-  for (std::string word; stream >> word;) words.push_back(word);
-  std::vector<const char*> arguments;
-  for (const std::string& word : words) arguments.push_back(word.c_str());
-  std::ostringstream output;
-  std::ostringstream errors;
-  const int exit_code =
-      run_command_line(static_cast<int>(arguments.size()), arguments.data(), output, errors);
-  return {exit_code, output.str(), errors.str()};
+  return test::run_command({"faults"}, flags);
 }
 
 Observation fails(const Setting&) {

@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -19,8 +18,8 @@
 #include <cohort/health.hpp>
 
 #include "base/clock.hpp"
-#include "command_line.hpp"
 #include "health_file_input.hpp"
+#include "run_command.hpp"
 
 namespace cohort {
 namespace {
@@ -132,20 +131,10 @@ TEST(HealthInput, RefusesAnotherSchema) {
   }
 }
 
-struct Outcome {
-  int exit_code = 0;
-  std::string output;
-  std::string errors;
-};
+using Outcome = test::CommandOutcome;
 
-Outcome run(const std::vector<std::string>& given) {
-  std::vector<const char*> arguments{"cohort"};
-  for (const std::string& argument : given) arguments.push_back(argument.c_str());
-  std::ostringstream output;
-  std::ostringstream errors;
-  const int exit_code =
-      run_command_line(static_cast<int>(arguments.size()), arguments.data(), output, errors);
-  return {exit_code, output.str(), errors.str()};
+Outcome run(const std::vector<std::string>& words) {
+  return test::run_command(words);
 }
 
 class HealthCommand : public testing::Test {

@@ -1,6 +1,5 @@
 #include "plan.hpp"
 
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -8,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "command_line.hpp"
+#include "run_command.hpp"
 #include "support/golden_model.hpp"
 
 namespace cohort {
@@ -16,23 +15,10 @@ namespace {
 
 using testing::HasSubstr;
 
-struct Outcome {
-  int exit_code = 0;
-  std::string output;
-  std::string errors;
-};
+using Outcome = test::CommandOutcome;
 
 Outcome run_plan(const std::string& flags) {
-  std::vector<std::string> words = {"cohort", "plan", "--model", test::tiny_model_path()};
-  std::istringstream stream(flags);
-  for (std::string word; stream >> word;) words.push_back(word);
-  std::vector<const char*> arguments;
-  for (const std::string& word : words) arguments.push_back(word.c_str());
-  std::ostringstream output;
-  std::ostringstream errors;
-  const int exit_code =
-      run_command_line(static_cast<int>(arguments.size()), arguments.data(), output, errors);
-  return {exit_code, output.str(), errors.str()};
+  return test::run_command({"plan", "--model", test::tiny_model_path()}, flags);
 }
 
 TEST(PlanCommand, JsonHoldsSlotsAndFootprint) {

@@ -1,7 +1,6 @@
 #include "run.hpp"
 
 #include <algorithm>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -9,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "command_line.hpp"
+#include "run_command.hpp"
 
 namespace cohort {
 namespace {
@@ -17,19 +16,11 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-struct Outcome {
-  int exit_code = 0;
-  std::string output;
-  std::string errors;
-};
+using Outcome = test::CommandOutcome;
 
-Outcome run(std::vector<const char*> arguments) {
-  arguments.insert(arguments.begin(), {"cohort", "run"});
-  std::ostringstream output;
-  std::ostringstream errors;
-  const int exit_code =
-      run_command_line(static_cast<int>(arguments.size()), arguments.data(), output, errors);
-  return {exit_code, output.str(), errors.str()};
+Outcome run(std::vector<std::string> words) {
+  words.insert(words.begin(), "run");
+  return test::run_command(words);
 }
 
 TEST(RunCommand, EndsWithZeroAndSilenceIfAllRanksDo) {
@@ -62,7 +53,7 @@ TEST(RunCommand, AFailureIsOneLineAndTheRanksExitCode) {
 }
 
 TEST(RunCommand, WrongUseIsOneLineAndExitCodeTwo) {
-  const auto expect = [](std::vector<const char*> arguments, const std::string& message) {
+  const auto expect = [](std::vector<std::string> arguments, const std::string& message) {
     const Outcome outcome = run(std::move(arguments));
     EXPECT_EQ(outcome.exit_code, 2);
     EXPECT_THAT(outcome.errors, HasSubstr(message));

@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -15,7 +14,7 @@
 #include <cohort/path_table.hpp>
 #include <cohort/version.hpp>
 
-#include "command_line.hpp"
+#include "run_command.hpp"
 #include "support/golden_model.hpp"
 
 namespace cohort {
@@ -23,20 +22,10 @@ namespace {
 
 using testing::HasSubstr;
 
-struct Outcome {
-  int exit_code = 0;
-  std::string output;
-  std::string errors;
-};
+using Outcome = test::CommandOutcome;
 
-Outcome run(const std::vector<std::string>& flags) {
-  std::vector<const char*> arguments = {"cohort"};
-  for (const std::string& word : flags) arguments.push_back(word.c_str());
-  std::ostringstream output;
-  std::ostringstream errors;
-  const int exit_code =
-      run_command_line(static_cast<int>(arguments.size()), arguments.data(), output, errors);
-  return {exit_code, output.str(), errors.str()};
+Outcome run(const std::vector<std::string>& words) {
+  return test::run_command(words);
 }
 
 /// A folder that goes with the test.

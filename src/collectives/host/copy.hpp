@@ -2,7 +2,6 @@
 
 // Copies of operands.
 
-#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
