@@ -1,0 +1,164 @@
+#pragma once
+
+// What libcohort_cuda.so offers: one table of functions over plain data. The library decides, the
+// plugin does: it holds no protocol state, takes no part in set-up exchanges, and knows no groups.
+// tests/support has a second implementation over host memory.
+//
+// No function throws or waits for another rank. Addresses on the device are numbers here, so that
+// nobody follows them by mistake.
+
+#include <cstddef>
+#include <cstdint>
+
+#include <cohort/dtype.hpp>
+#include <cohort/verdict.hpp>
+
+#include "backend/cuda/channel_map.hpp"
+
+namespace cohort::cuda {
+
+/// Changes with every change of this file or of channel_map.hpp.
+inline constexpr std::uint32_t kAbiVersion = 1;
+/// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
+/// if it was built for another version.
+inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
+
+/// How a function ended. `text` is empty if it went well, else one line that names the CUDA call.
+struct Status {
+  enum class Code : std::uint8_t { ok, usage, out_of_memory, unsupported, failed };
+  Code code = Code::ok;
+  char text[255] = {};
+};
+
+struct DeviceFacts {
+  char name[96];
+  char pci[32];  ///< "0000:1b:00.0", the same device in every process
+  std::uint64_t memory_bytes;
+  std::uint32_t compute_major;
+  std::uint32_t compute_minor;
+  std::uint32_t multiprocessors;
+  std::uint32_t threads_per_multiprocessor;
+  std::uint32_t driver_version;   ///< as CUDA counts, e.g. 13000
+  std::uint32_t runtime_version;  ///< that the plugin was built with
+  bool posix_handles;             ///< memory can be passed on as a file descriptor
+};
+
+/// One device of this process: retains the primary context, so that what other libraries allocated
+/// there can be an operand. Thread safety: any thread, one at a time for each `Device`.
+struct Device;
+/// Of a piece of physical memory, own or imported.
+using MemoryHandle = std::uint64_t;
+using Address = std::uint64_t;
+/// A cudaStream_t.
+using StreamHandle = void*;
+
+/// Written by a kernel to mapped host memory, once; `complete` last.
+struct FaultRecord {
+  enum class Kind : std::uint32_t { none, deadline, mismatch, poisoned, stale_generation };
+  std::uint32_t complete;
+  Kind kind;
+  std::uint32_t member;   ///< group rank that the call waited for or differed from
+  std::uint32_t channel;  ///< KernelCall::channel
+  std::uint64_t sequence;
+  std::uint64_t own_hash;
+  std::uint64_t their_hash;
+  std::uint64_t waited_ns;
+};
+
+enum class Algorithm : std::uint8_t {
+  once,      ///< one push, one poll: each thread its own lines, no loop over rounds
+  two_shot,  ///< `once` twice in one kernel: reduce own part, then pass it on; all_reduce only
+  split,     ///< half of a block's warps push, half consume, in rounds; for large operands
+};
+enum class Protocol : std::uint8_t {
+  flags,     ///< every 8 bytes carry 4 bytes of sequence; up to kFlagLines lines a source
+  sentinel,  ///< what is not the sentinel has arrived
+};
+
+/// Who takes part and where their arenas are, as this process sees them.
+struct Members {
+  Address arenas;        ///< of world rank 0
+  std::uint64_t stride;  ///< from one world rank's arena to the next one's
+  std::uint32_t count;   ///< of the group, >= 2
+  std::uint32_t self;    ///< this rank's group rank
+  std::uint8_t ranks[kMembersMax];  ///< world ranks by group rank
+};
+
+/// One launch. `op` is one of all_reduce, all_gather(v), reduce_scatter(v), broadcast, all_to_all(v)
+/// and barrier; equal on all members, as are algorithm, protocol, grid, sizes and hash.
+struct KernelCall {
+  Op op;
+  ReduceOp reduce_op;
+  DType dtype;
+  Algorithm algorithm;
+  Protocol protocol;
+  std::uint32_t root;  ///< of broadcast
+  std::uint32_t blocks;
+  std::uint32_t threads;           ///< of a block, a multiple of 32
+  std::uint32_t lines_per_thread;  ///< of `once` and `two_shot`: 1 or 2
+  /// all_reduce, broadcast: of the operand; all_gather, reduce_scatter, all_to_all: of one part.
+  std::uint64_t bytes;
+  /// Of the v-forms, else null: bytes by member; of all_to_allv row by row. Read during `launch`.
+  const std::uint64_t* counts;
+  Address input;
+  Address output;
+  Members members;
+  ChannelMap map;
+  std::uint32_t channel;     ///< goes into the fault record
+  std::uint32_t generation;  ///< that planned the channel
+  std::uint64_t hash;
+  std::uint64_t deadline_ns;
+  Address fault;  ///< of the FaultRecord
+  Address tally;  ///< of a Tally, or 0
+  std::uint64_t tally_bytes;
+  StreamHandle stream;
+};
+
+/// Functions take a `Device*` of `open`. All but those that say so return at once.
+struct Api {
+  std::uint32_t abi_version;
+
+  Status (*device_count)(std::uint32_t* count);
+  Status (*describe)(std::uint32_t device, DeviceFacts* facts);
+  /// Whether kernels on `device` can store into memory of `peer`.
+  Status (*can_access)(std::uint32_t device, std::uint32_t peer, bool* can);
+  /// Makes the device ready and loads every kernel: one that is loaded lazily waits for running
+  /// kernels, which may be waiting for it. Takes a second or so in a new process.
+  Status (*open)(std::uint32_t device, Device** opened);
+  void (*close)(Device* device);
+
+  // --- memory -----------------------------------------------------------------------------------
+
+  Status (*granule)(Device* device, std::size_t* bytes);
+  Status (*reserve)(Device* device, std::size_t bytes, Address* address);
+  void (*free_range)(Device* device, Address address, std::size_t bytes);
+  /// Physical memory on the device, exportable, without an address.
+  Status (*create)(Device* device, std::size_t bytes, MemoryHandle* memory);
+  /// The caller owns the descriptor.
+  Status (*export_fd)(Device* device, MemoryHandle memory, int* fd);
+  /// The descriptor stays the caller's. Throws nothing away: what cannot be imported says why.
+  Status (*import_fd)(Device* device, int fd, MemoryHandle* memory);
+  void (*destroy)(Device* device, MemoryHandle memory);
+  /// Read and write from this device.
+  Status (*map)(Device* device, Address address, std::size_t bytes, MemoryHandle memory);
+  void (*unmap)(Device* device, Address address, std::size_t bytes);
+  /// Fills with a 32-bit word. Returns once it is there. `bytes` is a multiple of 4.
+  Status (*fill)(Device* device, Address address, std::uint32_t word, std::size_t bytes);
+  /// Copies between any two of device and host memory. Returns once it is there.
+  Status (*copy)(Device* device, Address to, Address from, std::size_t bytes);
+  /// Zeroed host memory that kernels can write: its address for the host and for the device.
+  Status (*allocate_mapped)(Device* device, std::size_t bytes, void** host, Address* address);
+  void (*free_mapped)(Device* device, void* host);
+  /// Stores a word behind everything else's back, without waiting for kernels that are running.
+  Status (*poke)(Device* device, Address address, std::uint32_t word);
+
+  // --- calls ------------------------------------------------------------------------------------
+
+  /// Puts a call into the stream, or into the graph that the stream is being captured into.
+  Status (*launch)(Device* device, const KernelCall* call);
+  /// Whether everything in the stream has ended, without waiting.
+  Status (*is_done)(Device* device, StreamHandle stream, bool* done);
+  Status (*is_capturing)(Device* device, StreamHandle stream, bool* capturing);
+};
+
+}  // namespace cohort::cuda
