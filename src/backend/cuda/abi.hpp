@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 1;
+inline constexpr std::uint32_t kAbiVersion = 2;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -77,15 +77,16 @@ enum class Protocol : std::uint8_t {
 
 /// Who takes part and where their arenas are, as this process sees them.
 struct Members {
-  Address arenas;        ///< of world rank 0
-  std::uint64_t stride;  ///< from one world rank's arena to the next one's
-  std::uint32_t count;   ///< of the group, >= 2
-  std::uint32_t self;    ///< this rank's group rank
+  Address arenas;                   ///< of world rank 0
+  std::uint64_t stride;             ///< from one world rank's arena to the next one's
+  std::uint32_t count;              ///< of the group, >= 2
+  std::uint32_t self;               ///< this rank's group rank
   std::uint8_t ranks[kMembersMax];  ///< world ranks by group rank
 };
 
-/// One launch. `op` is one of all_reduce, all_gather(v), reduce_scatter(v), broadcast, all_to_all(v)
-/// and barrier; equal on all members, as are algorithm, protocol, grid, sizes and hash.
+/// One launch. `op` is one of all_reduce, all_gather(v), reduce_scatter(v), broadcast,
+/// all_to_all(v) and barrier; equal on all members, as are algorithm, protocol, grid, sizes and
+/// hash.
 struct KernelCall {
   Op op;
   ReduceOp reduce_op;
@@ -112,6 +113,37 @@ struct KernelCall {
   Address tally;  ///< of a Tally, or 0
   std::uint64_t tally_bytes;
   StreamHandle stream;
+};
+
+/// How normed values leave a kernel.
+enum class NormOutput : std::uint8_t {
+  plain,       ///< in the type of the input
+  f8_by_row,   ///< f8e4m3, each row divided by its own scale, which is written: largest / 448
+  f8_by_scale  ///< f8e4m3, divided by one scale, which is read
+};
+
+/// A row x and its residual r become s = x + r, rounded to the type, and s / rms(s) * weight,
+/// rounded once; f8e4m3 is made from those rounded values. Of `hidden` elements, a multiple of 8 up
+/// to kHiddenMax, bf16 or f16. All addresses but `scales` are aligned to 16 bytes (f8e4m3: to 8).
+struct Norm {
+  DType dtype;
+  NormOutput output;
+  std::uint32_t hidden;
+  float epsilon;         ///< added to the mean of squares
+  Address residual;      ///< rows x hidden
+  Address weight;        ///< hidden
+  Address residual_out;  ///< s; may be `residual`
+  Address normed;        ///< rows x hidden
+  Address scales;        ///< f32: one of each row, or the one that is read; else 0
+};
+inline constexpr std::uint32_t kHiddenMax = 16384;
+
+/// all_reduce, reduce_scatter or reduce_scatterv (sum) of whole rows, each row of the result normed
+/// at once: the same bits as the collective, then `launch_norm`. `call.output` is unused;
+/// `call.lines_per_thread` and `call.threads` follow from `norm.hidden`.
+struct FusedCall {
+  KernelCall call;
+  Norm norm;
 };
 
 /// Functions take a `Device*` of `open`. All but those that say so return at once.
@@ -156,6 +188,11 @@ struct Api {
 
   /// Puts a call into the stream, or into the graph that the stream is being captured into.
   Status (*launch)(Device* device, const KernelCall* call);
+  /// Likewise, with a norm behind it.
+  Status (*launch_fused)(Device* device, const FusedCall* call);
+  /// A norm of `rows` rows on its own, without peers.
+  Status (*launch_norm)(Device* device, const Norm* norm, Address input, std::uint64_t rows,
+                        StreamHandle stream);
   /// Whether everything in the stream has ended, without waiting.
   Status (*is_done)(Device* device, StreamHandle stream, bool* done);
   Status (*is_capturing)(Device* device, StreamHandle stream, bool* capturing);
