@@ -3,10 +3,10 @@
 // Where one (group, lane) keeps its words and scratch in every member's arena, as the library plans
 // it and the kernels use it. Plain arithmetic: compiled by the host compiler and by nvcc alike.
 //
-// Everything but `words` exists once for each of two buffers, used in turn, and within a buffer once
-// for each source: what member `from` pushes to member `to` lies in the arena of `to`, at source
-// `source_index(from, to)`. A peer pushes into a buffer again in its call after next, which begins
-// after this rank's next push, so after this rank has read and cleared what lies there.
+// Everything but `words` exists once for each of two buffers, used in turn, and within a buffer
+// once for each source: what member `from` pushes to member `to` lies in the arena of `to`, at
+// source `source_index(from, to)`. A peer pushes into a buffer again in its call after next, which
+// begins after this rank's next push, so after this rank has read and cleared what lies there.
 
 #include <cstddef>
 #include <cstdint>
