@@ -23,10 +23,10 @@ READING_ORDER = (
 # Folders of tests/ that have no twin in src/.
 FREE_TEST_FOLDERS = set(
     "apps contract e2e ranks process protocol install scripts "
-    "matrix sglang sim support data".split()
+    "gpu matrix sglang sim support data".split()
 )
 
-CODE = re.compile(r"\.(cpp|hpp|c|h|py|cmake)$|CMakeLists\.txt$|^scripts/[^.]+$|^\.ci/run$")
+CODE = re.compile(r"\.(cpp|hpp|c|h|cu|cuh|py|cmake)$|CMakeLists\.txt$|^scripts/[^.]+$|^\.ci/run$")
 TEXT = re.compile(CODE.pattern + r"|\.(md|txt|json|in|clang-tidy|clang-format)$")
 DATA = re.compile(r"^tests/(data|golden)/|/(data|golden)/")
 # Spelled in pieces so that this file does not find itself.
@@ -114,13 +114,13 @@ def check_lists(files):
         if not path.endswith("CMakeLists.txt"):
             continue
         folder = posixpath.dirname(path)
-        for name in re.findall(r"[^\s()\"=]+\.c(?:pp)?\b", text):
+        for name in re.findall(r"[^\s()\"=]+\.c(?:pp|u)?\b", text):
             name = name.replace("${CMAKE_CURRENT_SOURCE_DIR}/", "")
             start = "" if name.startswith("${PROJECT_SOURCE_DIR}/") else folder
             name = name.removeprefix("${PROJECT_SOURCE_DIR}/")
             listed.add(posixpath.normpath(posixpath.join(start, name)))
     for path in files:
-        if path.endswith((".cpp", ".c")) and path not in listed:
+        if path.endswith((".cpp", ".c", ".cu")) and path not in listed:
             yield f"{path}: listed in no CMakeLists.txt"
 
 
