@@ -30,7 +30,9 @@ enum cohort_error_code {
   COHORT_ERROR_TIMEOUT = 6,       /* a wait ran past its deadline */
   COHORT_ERROR_PEER_FAILED = 7,   /* another rank died or left */
   COHORT_ERROR_STRICT_MISS = 8,   /* strict mode: not the path that was promised */
-  COHORT_ERROR_SYSTEM = 9         /* the operating system refused */
+  COHORT_ERROR_SYSTEM = 9,        /* the operating system refused */
+  COHORT_ERROR_CUDA = 10,         /* a GPU or its driver refused */
+  COHORT_ERROR_NCCL = 11          /* NCCL refused */
 };
 
 /* Why a set of ranks works together; cohort/layout.hpp says what each is. 0 is no group: there is

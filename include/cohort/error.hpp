@@ -21,6 +21,8 @@ enum class ErrorCode {
   peer_failed,    ///< another rank died or left
   strict_miss,    ///< strict mode: a call could not take the path that the agreed table promises
   system,         ///< the operating system refused; the message carries its reason
+  cuda,           ///< a GPU or its driver refused; the message names the CUDA call and its error
+  nccl,           ///< NCCL refused; the message names its call and its error
 };
 
 /// The code's stable spelling, e.g. "peer_failed". Local.

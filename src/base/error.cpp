@@ -15,6 +15,8 @@ std::string_view to_string(ErrorCode code) noexcept {
     case ErrorCode::peer_failed: return "peer_failed";
     case ErrorCode::strict_miss: return "strict_miss";
     case ErrorCode::system: return "system";
+    case ErrorCode::cuda: return "cuda";
+    case ErrorCode::nccl: return "nccl";
   }
   return "unknown";
 }

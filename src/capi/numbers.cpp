@@ -26,7 +26,9 @@ constexpr std::array kErrorCodes =
                                     {COHORT_ERROR_TIMEOUT, ErrorCode::timeout},
                                     {COHORT_ERROR_PEER_FAILED, ErrorCode::peer_failed},
                                     {COHORT_ERROR_STRICT_MISS, ErrorCode::strict_miss},
-                                    {COHORT_ERROR_SYSTEM, ErrorCode::system}});
+                                    {COHORT_ERROR_SYSTEM, ErrorCode::system},
+                                    {COHORT_ERROR_CUDA, ErrorCode::cuda},
+                                    {COHORT_ERROR_NCCL, ErrorCode::nccl}});
 
 constexpr std::array kGroupKinds =
     std::to_array<Pair<GroupKind>>({{COHORT_GROUP_WORLD, GroupKind::world},

@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 2;
+inline constexpr std::uint32_t kAbiVersion = 3;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -41,6 +41,13 @@ struct DeviceFacts {
   std::uint32_t driver_version;   ///< as CUDA counts, e.g. 13000
   std::uint32_t runtime_version;  ///< that the plugin was built with
   bool posix_handles;             ///< memory can be passed on as a file descriptor
+};
+
+/// Between two devices that this process sees.
+struct LinkFacts {
+  bool can_access;                ///< kernels on the one can store into memory of the other
+  bool native_atomics;            ///< NVLink has them, PCIe does not
+  std::int32_t performance_rank;  ///< the driver's: 0 is the fastest kind of link in the machine
 };
 
 /// One device of this process: retains the primary context, so that what other libraries allocated
@@ -152,8 +159,8 @@ struct Api {
 
   Status (*device_count)(std::uint32_t* count);
   Status (*describe)(std::uint32_t device, DeviceFacts* facts);
-  /// Whether kernels on `device` can store into memory of `peer`.
-  Status (*can_access)(std::uint32_t device, std::uint32_t peer, bool* can);
+  /// From `device` to `peer`; of a device to itself all is true.
+  Status (*describe_link)(std::uint32_t device, std::uint32_t peer, LinkFacts* facts);
   /// Makes the device ready and loads every kernel: one that is loaded lazily waits for running
   /// kernels, which may be waiting for it. Takes a second or so in a new process.
   Status (*open)(std::uint32_t device, Device** opened);
