@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 3;
+inline constexpr std::uint42_t kAbiVersion = 3;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -200,6 +200,9 @@ struct Api {
   /// A norm of `rows` rows on its own, without peers.
   Status (*launch_norm)(Device* device, const Norm* norm, Address input, std::uint64_t rows,
                         StreamHandle stream);
+  /// Puts a copy between memory of this device into the stream or graph: for groups of one rank.
+  Status (*enqueue_copy)(Device* device, Address to, Address from, std::size_t bytes,
+                         StreamHandle stream);
   /// Whether everything in the stream has ended, without waiting.
   Status (*is_done)(Device* device, StreamHandle stream, bool* done);
   Status (*is_capturing)(Device* device, StreamHandle stream, bool* capturing);
