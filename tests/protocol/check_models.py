@@ -45,6 +45,9 @@ SOUND = [
     ("fault", "DEATHS=1 FINDERS=2"),
     ("fault", "DEATHS=1 FINDERS=2 IMPATIENT"),
     ("wait", ""),
+    ("gpu_scratch", "CALLS=6"),
+    ("gpu_scratch", "CALLS=4 BLOCKS=1 KIND(call)=RAW"),
+    ("gpu_scratch", "CALLS=4 BLOCKS=1 RANKS=3 KIND(call)=IDLE"),
 ]
 THOROUGH = [
     ("collective", "CALLS=4"),
@@ -57,6 +60,8 @@ THOROUGH = [
     ("commit", "GENERATIONS=3 UNREADY=1"),
     ("fault", "DEATHS=2 FINDERS=1"),
     ("wait", "WORDS=3"),
+    ("gpu_scratch", "CALLS=3 BLOCKS=1 RANKS=3"),
+    ("gpu_scratch", "CALLS=3 KIND(call)=RAW"),
 ]
 # Planted, and how each must be found: by an assertion that holds this text, or as a `hang`.
 PLANTED = [
@@ -93,6 +98,11 @@ PLANTED = [
     ("wait", "FAULT_LOOKS_BEFORE_SAYING", "hang"),
     ("wait", "FAULT_BELL_READ_AFTER_LOOKING", "hang"),
     ("wait", "FAULT_LEFT_WITHOUT_ANOTHER_LOOK", "left_early"),
+    ("gpu_scratch", "BUFFERS=1", "first"),
+    ("gpu_scratch", "FAULT_BEFORE_THE_DEPENDENCY", "first"),
+    ("gpu_scratch", "FAULT_CLEARED_A_CALL_LATER", "first"),
+    ("gpu_scratch", "BLOCKS=1 FAULT_FLAG_WITHOUT_FENCE KIND(call)=RAW", "second"),
+    ("gpu_scratch", "RANKS=3 BLOCKS=1 KIND(call)=IDLE FAULT_HEADER_ONLY_WITH_DATA", "first"),
 ]
 # What pan says when it has not looked at everything, whatever else it says.
 CUT_SHORT = re.compile(
@@ -211,7 +221,7 @@ def main():
         problem = judge(said, figures, wanted)
         verdict = problem or ("no error" if wanted is None else "found")
         print(
-            f"{model:10} {words:62} {figures['states'] or 0:>9} states"
+            f"{model:11} {words:62} {figures['states'] or 0:>9} states"
             f" {figures['depth'] or 0:>4} deep {figures['seconds']:5.1f} s  {verdict}",
             flush=True,
         )

@@ -9,6 +9,9 @@
 #define PLACE_COUNT 2
 #endif
 
+/* cuda::kBuffers: of the scratch that peers push into. */
+#define GPU_BUFFERS 2
+
 /* collectives::Place::Kind. */
 #define PLACE_NONE 0
 #define PLACE_HEAP 1

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backend/cuda/channel_map.hpp"
 #include "backend/host/commit_word.hpp"
 #include "backend/host/control_segment.hpp"
 #include "backend/host/fault_record.hpp"
@@ -25,6 +26,8 @@ constexpr int number(Enum value) {
 }
 
 static_assert(PLACE_COUNT == heap::kPlaceCount);
+
+static_assert(GPU_BUFFERS == cuda::kBuffers);
 
 static_assert(PLACE_NONE == number(Place::Kind::none));
 static_assert(PLACE_HEAP == number(Place::Kind::heap));
