@@ -1,0 +1,58 @@
+#include "backend/cuda/plugin/driver.hpp"
+
+#include <dlfcn.h>
+
+namespace cohort::cuda {
+
+namespace {
+
+// Every function above has had its present form since then.
+constexpr unsigned kInterfaceVersion = 12000;
+
+Status find(const char* name, void** function) noexcept {
+  auto result = cudaDriverEntryPointSymbolNotFound;
+  const cudaError_t error = cudaGetDriverEntryPointByVersion(name, function, kInterfaceVersion,
+                                                             cudaEnableLegacyStream, &result);
+  if (error != cudaSuccess) return status_of("cudaGetDriverEntryPointByVersion", error);
+  if (result == cudaDriverEntryPointSuccess && *function != nullptr) return succeeded();
+  return failure(Status::Code::unsupported, "the CUDA driver has no %s: it is too old", name);
+}
+
+struct Loaded {
+  Status status;
+  Driver driver;
+};
+
+Status load(Driver& driver) noexcept {
+  if (::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL) == nullptr) {
+    return failure(Status::Code::unsupported, "no CUDA driver: %s", ::dlerror());
+  }
+  Status status;
+#define COHORT_FIND(name)                                       \
+  status = find(#name, reinterpret_cast<void**>(&driver.name)); \
+  if (!is_ok(status)) return status;
+  COHORT_DRIVER_FUNCTIONS(COHORT_FIND)
+#undef COHORT_FIND
+  return status_of("cuInit", driver.cuInit(0));
+}
+
+const Loaded& loaded() noexcept {
+  static const Loaded loaded = [] {
+    Loaded made;
+    made.status = load(made.driver);
+    return made;
+  }();
+  return loaded;
+}
+
+}  // namespace
+
+Status load_driver() noexcept {
+  return loaded().status;
+}
+
+const Driver& driver() noexcept {
+  return loaded().driver;
+}
+
+}  // namespace cohort::cuda
