@@ -12,6 +12,7 @@
 #include <cohort/layer_communicator.hpp>
 #include <cohort/layout.hpp>
 #include <cohort/ledger.hpp>
+#include <cohort/local_move.hpp>
 #include <cohort/path_table.hpp>
 #include <cohort/placement.hpp>
 #include <cohort/plan.hpp>

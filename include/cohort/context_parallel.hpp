@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <cohort/export.hpp>
+#include <cohort/local_move.hpp>
 
 namespace cohort {
 
@@ -67,6 +68,14 @@ class COHORT_EXPORT ContextParallel {
 
   /// For each row in token order its row in gathered order: tokens[i] = gathered[token_order()[i]].
   std::vector<std::size_t> token_order() const;
+
+  /// Rows in token order -> the rank's rows in local order: the split. For `row_moves`.
+  /// Throws: Error{usage} past cp.
+  std::vector<RowCopy> split_copies(std::uint32_t cp_rank) const;
+
+  /// Rows in gathered order -> rows in token order: what is left to do behind a gather over
+  /// attn_cp, one copy for each run.
+  std::vector<RowCopy> token_order_copies() const;
 
   /// Where the last token of each sequence lies; nothing for a sequence without new tokens.
   std::span<const std::optional<RowPlace>> last_rows() const noexcept { return last_rows_; }

@@ -87,4 +87,20 @@ std::vector<std::size_t> ContextParallel::token_order() const {
   return order;
 }
 
+std::vector<RowCopy> ContextParallel::split_copies(std::uint32_t cp_rank) const {
+  std::vector<RowCopy> copies;
+  for (const TokenRun& run : runs(cp_rank)) {
+    copies.push_back({run.local_row, run.token_row, run.count});
+  }
+  return copies;
+}
+
+std::vector<RowCopy> ContextParallel::token_order_copies() const {
+  std::vector<RowCopy> copies;
+  for (const TokenRun& run : gathered_runs()) {
+    copies.push_back({run.token_row, run.local_row, run.count});
+  }
+  return copies;
+}
+
 }  // namespace cohort

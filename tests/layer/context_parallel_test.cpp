@@ -52,6 +52,31 @@ void expect_zigzag(std::uint32_t cp, const Sequences& sequences) {
   for (std::size_t i = 0; i < order.size(); ++i) ASSERT_EQ(gathered.at(order[i]), i);
 }
 
+std::vector<int> copied(const std::vector<int>& from, std::span<const RowCopy> copies,
+                        std::size_t rows) {
+  std::vector<int> to(rows, -1);
+  for (const RowCopy& copy : copies) {
+    for (std::size_t i = 0; i < copy.count; ++i) to.at(copy.to + i) = from.at(*copy.from + i);
+  }
+  return to;
+}
+
+/// Splitting a batch, gathering the ranks' rows and rearranging them gives the batch again.
+void expect_copies(std::uint32_t cp, const Sequences& sequences) {
+  const ContextParallel split(cp, sequences);
+  std::vector<int> tokens(split.total_rows());
+  std::iota(tokens.begin(), tokens.end(), 0);
+  std::vector<int> gathered;
+  for (std::uint32_t r = 0; r < cp; ++r) {
+    const auto local = copied(tokens, split.split_copies(r), split.rows_by_rank()[r]);
+    gathered.insert(gathered.end(), local.begin(), local.end());
+  }
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    ASSERT_EQ(gathered.at(split.token_order()[i]), tokens[i]);
+  }
+  ASSERT_EQ(copied(gathered, split.token_order_copies(), tokens.size()), tokens);
+}
+
 void expect_causal(std::uint32_t cp, const Sequences& sequences) {
   const ContextParallel split(cp, sequences);
   std::vector<std::size_t> sequence_first(sequences.size() + 1, 0);
@@ -84,6 +109,7 @@ void expect_split(std::uint32_t cp, const Sequences& sequences) {
   SCOPED_TRACE(trace);
   ASSERT_NO_FATAL_FAILURE(expect_zigzag(cp, sequences));
   ASSERT_NO_FATAL_FAILURE(expect_causal(cp, sequences));
+  ASSERT_NO_FATAL_FAILURE(expect_copies(cp, sequences));
 }
 
 TEST(ContextParallel, OneSequenceOfAnyLength) {
@@ -165,6 +191,7 @@ TEST(ContextParallel, RanksCarryNearlyEqualAttentionWork) {
 TEST(ContextParallel, RefusesRanksThatAreNone) {
   EXPECT_THROW(ContextParallel(0, Sequences{}), Error);
   EXPECT_THROW((void)ContextParallel(2, Sequences{}).runs(2), Error);
+  EXPECT_THROW((void)ContextParallel(2, Sequences{}).split_copies(2), Error);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 4;
+inline constexpr std::uint32_t kAbiVersion = 5;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -153,6 +153,21 @@ struct FusedCall {
   Norm norm;
 };
 
+/// Bytes to copy or to zero: `rows` pieces of `row_bytes`, each a stride behind the one before.
+struct CopyPiece {
+  Address to;
+  Address from;  ///< 0: the bytes become zero
+  std::uint64_t rows;
+  std::uint64_t row_bytes;
+  std::uint64_t to_stride;  ///< bytes; unused for one row
+  std::uint64_t from_stride;
+};
+/// Most pieces of one launch.
+inline constexpr std::uint32_t kCopyPiecesMax = 48;
+
+/// A graph made ready to run.
+using GraphHandle = void*;
+
 /// Functions take a `Device*` of `open`. All but those that say so return at once.
 struct Api {
   std::uint32_t abi_version;
@@ -203,9 +218,24 @@ struct Api {
   /// Puts a copy between memory of this device into the stream or graph: for groups of one rank.
   Status (*enqueue_copy)(Device* device, Address to, Address from, std::size_t bytes,
                          StreamHandle stream);
+  /// Puts one kernel into the stream or graph that copies all pieces within memory of this device,
+  /// in no particular order. `usage` for more than kCopyPiecesMax.
+  Status (*copy_pieces)(Device* device, const CopyPiece* pieces, std::uint32_t count,
+                        StreamHandle stream) = nullptr;
   /// Whether everything in the stream has ended, without waiting.
   Status (*is_done)(Device* device, StreamHandle stream, bool* done);
   Status (*is_capturing)(Device* device, StreamHandle stream, bool* capturing);
+
+  // --- streams and graphs of our own, for measurements; engines bring theirs --------------------
+
+  Status (*create_stream)(Device* device, StreamHandle* stream) = nullptr;
+  void (*destroy_stream)(Device* device, StreamHandle stream) = nullptr;
+  /// What this thread puts into the stream from here on becomes a graph instead.
+  Status (*begin_capture)(Device* device, StreamHandle stream) = nullptr;
+  Status (*end_capture)(Device* device, StreamHandle stream, GraphHandle* graph) = nullptr;
+  Status (*launch_graph)(Device* device, GraphHandle graph, StreamHandle stream) = nullptr;
+  /// Once no launch of it is under way.
+  void (*destroy_graph)(Device* device, GraphHandle graph) = nullptr;
 };
 
 }  // namespace cohort::cuda

@@ -1,0 +1,17 @@
+#pragma once
+
+// Streams and graphs that the library makes for itself.
+
+#include "backend/cuda/abi.hpp"
+#include "backend/cuda/plugin/device.hpp"
+
+namespace cohort::cuda {
+
+Status create_stream(Device* device, StreamHandle* stream);
+void destroy_stream(Device* device, StreamHandle stream);
+Status begin_capture(Device* device, StreamHandle stream);
+Status end_capture(Device* device, StreamHandle stream, GraphHandle* graph);
+Status launch_graph(Device* device, GraphHandle graph, StreamHandle stream);
+void destroy_graph(Device* device, GraphHandle graph);
+
+}  // namespace cohort::cuda
