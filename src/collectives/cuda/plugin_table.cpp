@@ -2,21 +2,42 @@
 
 #include "backend/cuda/abi.hpp"
 #include "backend/cuda/plugin/device.hpp"
+#include "backend/cuda/plugin/graph.hpp"
 #include "backend/cuda/plugin/memory.hpp"
+#include "collectives/cuda/kernels/copy_pieces.hpp"
 #include "collectives/cuda/kernels/kernels.hpp"
 
 namespace cohort::cuda {
 
 namespace {
 
+Status load_all() {
+  if (const Status status = load_copy_kernel(); !is_ok(status)) return status;
+  return load_kernels();
+}
+
 Status open(std::uint32_t device, Device** opened) {
-  return open_device(device, load_kernels, opened);
+  return open_device(device, load_all, opened);
 }
 
 Status launch_call(Device* device, const KernelCall* call) {
   const ContextScope scope(*device);
   if (!is_ok(scope.status())) return scope.status();
   return launch(*call);
+}
+
+Status copy_pieces(Device* device, const CopyPiece* pieces, std::uint32_t count,
+                   StreamHandle stream) {
+  const ContextScope scope(*device);
+  if (!is_ok(scope.status())) return scope.status();
+  return launch_copies(pieces, count, stream);
+}
+
+// A kernel, as a copy by the driver would stand between two kernels that overlap their launches.
+Status enqueue_copy(Device* device, Address to, Address from, std::size_t bytes,
+                    StreamHandle stream) {
+  const CopyPiece piece{to, from, 1, bytes, 0, 0};
+  return copy_pieces(device, &piece, 1, stream);
 }
 
 constexpr Api kApi = {
@@ -43,8 +64,16 @@ constexpr Api kApi = {
     .launch = launch_call,
     .launch_fused = nullptr,
     .launch_norm = nullptr,
+    .enqueue_copy = enqueue_copy,
+    .copy_pieces = copy_pieces,
     .is_done = is_done,
     .is_capturing = is_capturing,
+    .create_stream = create_stream,
+    .destroy_stream = destroy_stream,
+    .begin_capture = begin_capture,
+    .end_capture = end_capture,
+    .launch_graph = launch_graph,
+    .destroy_graph = destroy_graph,
 };
 
 }  // namespace
