@@ -93,7 +93,7 @@ function(cohort_configure_cuda_target target)
     CUDA_RUNTIME_LIBRARY Static)
 endfunction()
 
-# cohort_cuda_plugin(<target> OUTPUT name): an empty plugin; sources come by target_sources.
+# cohort_cuda_plugin(<target> <file name>): an empty plugin; sources come by target_sources.
 function(cohort_cuda_plugin target output)
   set(export_script ${PROJECT_SOURCE_DIR}/cmake/plugin_exports.map)
   add_library(${target} MODULE)

@@ -8,29 +8,55 @@
 #include "backend/cuda/plugin/status.hpp"
 
 // The names are the driver's own, so that its documentation and our messages say the same.
-#define COHORT_DRIVER_FUNCTIONS(apply)                                                            \
-  apply(cuInit) apply(cuDriverGetVersion) apply(cuDeviceGetCount) apply(cuDeviceGet)              \
-      apply(cuDeviceGetName) apply(cuDeviceGetPCIBusId) apply(cuDeviceTotalMem) apply(            \
-          cuDeviceGetAttribute) apply(cuDeviceGetP2PAttribute) apply(cuDevicePrimaryCtxRetain)    \
-          apply(cuDevicePrimaryCtxRelease) apply(cuCtxGetCurrent) apply(cuCtxPushCurrent)         \
-              apply(cuCtxPopCurrent) apply(cuCtxGetStreamPriorityRange) apply(                    \
-                  cuThreadExchangeStreamCaptureMode) apply(cuStreamCreateWithPriority)            \
-                  apply(cuStreamDestroy) apply(cuStreamSynchronize) apply(cuStreamQuery)          \
-                      apply(cuStreamIsCapturing) apply(cuStreamWriteValue32) apply(               \
-                          cuMemGetAllocationGranularity) apply(cuMemAddressReserve)               \
-                          apply(cuMemAddressFree) apply(cuMemCreate) apply(cuMemRelease) apply(   \
-                              cuMemExportToShareableHandle) apply(cuMemImportFromShareableHandle) \
-                              apply(cuMemMap) apply(cuMemUnmap) apply(cuMemSetAccess)             \
-                                  apply(cuMemAlloc) apply(cuMemFree) apply(cuMemHostAlloc)        \
-                                      apply(cuMemFreeHost) apply(cuMemHostGetDevicePointer)       \
-                                          apply(cuMemcpyAsync) apply(cuMemsetD32Async)            \
-                                              apply(cuStreamBeginCapture)                         \
-                                                  apply(cuStreamEndCapture)                       \
-                                                      apply(cuGraphInstantiateWithFlags)          \
-                                                          apply(cuGraphUpload)                    \
-                                                              apply(cuGraphLaunch)                \
-                                                                  apply(cuGraphDestroy)           \
-                                                                      apply(cuGraphExecDestroy)
+// clang-format off
+#define COHORT_DRIVER_FUNCTIONS(apply) \
+  apply(cuInit) \
+  apply(cuDriverGetVersion) \
+  apply(cuDeviceGetCount) \
+  apply(cuDeviceGet) \
+  apply(cuDeviceGetName) \
+  apply(cuDeviceGetPCIBusId) \
+  apply(cuDeviceTotalMem) \
+  apply(cuDeviceGetAttribute) \
+  apply(cuDeviceGetP2PAttribute) \
+  apply(cuDevicePrimaryCtxRetain) \
+  apply(cuDevicePrimaryCtxRelease) \
+  apply(cuCtxGetCurrent) \
+  apply(cuCtxPushCurrent) \
+  apply(cuCtxPopCurrent) \
+  apply(cuCtxGetStreamPriorityRange) \
+  apply(cuThreadExchangeStreamCaptureMode) \
+  apply(cuStreamCreateWithPriority) \
+  apply(cuStreamDestroy) \
+  apply(cuStreamSynchronize) \
+  apply(cuStreamQuery) \
+  apply(cuStreamIsCapturing) \
+  apply(cuStreamWriteValue32) \
+  apply(cuMemGetAllocationGranularity) \
+  apply(cuMemAddressReserve) \
+  apply(cuMemAddressFree) \
+  apply(cuMemCreate) \
+  apply(cuMemRelease) \
+  apply(cuMemExportToShareableHandle) \
+  apply(cuMemImportFromShareableHandle) \
+  apply(cuMemMap) \
+  apply(cuMemUnmap) \
+  apply(cuMemSetAccess) \
+  apply(cuMemAlloc) \
+  apply(cuMemFree) \
+  apply(cuMemHostAlloc) \
+  apply(cuMemFreeHost) \
+  apply(cuMemHostGetDevicePointer) \
+  apply(cuMemcpyAsync) \
+  apply(cuMemsetD32Async) \
+  apply(cuStreamBeginCapture) \
+  apply(cuStreamEndCapture) \
+  apply(cuGraphInstantiateWithFlags) \
+  apply(cuGraphUpload) \
+  apply(cuGraphLaunch) \
+  apply(cuGraphDestroy) \
+  apply(cuGraphExecDestroy)
+// clang-format on
 
 namespace cohort::cuda {
 

@@ -123,12 +123,14 @@ Status fill(Device* device, Address address, std::uint32_t word, std::size_t byt
   if (bytes % sizeof word != 0) {
     return failure(Status::Code::usage, "a fill of %zu bytes: not a multiple of 4", bytes);
   }
+  if (bytes == 0) return succeeded();
   COHORT_ENTER(device);
   COHORT_DRIVER_TRY(cuMemsetD32Async, address, word, bytes / sizeof word, device->copies);
   return wait_for_copies(*device);
 }
 
 Status copy(Device* device, Address to, Address from, std::size_t bytes) {
+  if (bytes == 0) return succeeded();
   COHORT_ENTER(device);
   COHORT_DRIVER_TRY(cuMemcpyAsync, to, from, bytes, device->copies);
   return wait_for_copies(*device);
