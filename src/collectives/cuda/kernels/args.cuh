@@ -104,7 +104,7 @@ inline CallArgs make_call_args(const KernelCall& call, std::uint32_t line_bytes)
   args.second_line = call.algorithm == Algorithm::two_shot
                          ? static_cast<std::uint32_t>(second_region_line(call))
                          : 0;
-  const Extent own = sent_extent(call, self, self);
+  const Extent own{input_begin(call, self, self), sent_bytes(call, self, self)};
   args.in = make_piece(call.input, own, line_bytes);
   args.out = make_piece(call.output, {output_begin(call, self, self), own.bytes}, line_bytes);
   args.deadline_ns = call.deadline_ns;
@@ -125,8 +125,9 @@ inline Peer make_peer(const KernelCall& call, std::uint32_t member, std::uint32_
   peer.source = source_index(self, member);
   peer.to_line = static_cast<std::uint32_t>(scratch_line(call, self, member));
   peer.from_line = static_cast<std::uint32_t>(scratch_line(call, member, self));
-  peer.in = make_piece(call.input, sent_extent(call, self, member), line_bytes);
-  Extent out{output_begin(call, member, self), sent_extent(call, member, self).bytes};
+  peer.in = make_piece(
+      call.input, {input_begin(call, self, member), sent_bytes(call, self, member)}, line_bytes);
+  Extent out{output_begin(call, member, self), sent_bytes(call, member, self)};
   // What the peer has reduced and passes on.
   if (call.algorithm == Algorithm::two_shot) out = two_shot_part(call, member);
   peer.out = make_piece(call.output, out, line_bytes);

@@ -46,26 +46,36 @@ constexpr std::uint64_t sum_of_counts(const std::uint64_t* counts, std::uint32_t
   return sum;
 }
 
-/// What member `from` sends to member `to`, as a part of `from`'s input. With from == to: what
-/// stays there. Of all_reduce in two steps the first one.
-constexpr Extent sent_extent(const KernelCall& call, std::uint32_t from,
-                             std::uint32_t to) noexcept {
-  const std::uint32_t members = call.members.count;
+/// What member `from` sends to member `to`. With from == to: what stays there. Of all_reduce in two
+/// steps the first one.
+constexpr std::uint64_t sent_bytes(const KernelCall& call, std::uint32_t from,
+                                   std::uint32_t to) noexcept {
   switch (call.op) {
     case Op::all_reduce:
-      if (call.algorithm == Algorithm::two_shot) return two_shot_part(call, to);
-      return {0, call.bytes};
-    case Op::all_gather: return {0, call.bytes};
-    case Op::all_gatherv: return {0, call.counts[from]};
+      return call.algorithm == Algorithm::two_shot ? two_shot_part(call, to).bytes : call.bytes;
+    case Op::all_gather:
     case Op::reduce_scatter:
-    case Op::all_to_all: return {call.bytes * to, call.bytes};
-    case Op::reduce_scatterv: return {sum_of_counts(call.counts, 1, to), call.counts[to]};
-    case Op::broadcast: return {0, from == call.root ? call.bytes : 0};
-    case Op::all_to_allv: {
-      const std::uint64_t* row = call.counts + std::size_t{from} * members;
-      return {sum_of_counts(row, 1, to), row[to]};
-    }
-    default: return {0, 0};
+    case Op::all_to_all: return call.bytes;
+    case Op::all_gatherv: return call.counts[from];
+    case Op::reduce_scatterv: return call.counts[to];
+    case Op::broadcast: return from == call.root ? call.bytes : 0;
+    case Op::all_to_allv: return call.counts[std::size_t{from} * call.members.count + to];
+    default: return 0;
+  }
+}
+
+/// Where that begins in the input of `from`.
+constexpr std::uint64_t input_begin(const KernelCall& call, std::uint32_t from,
+                                    std::uint32_t to) noexcept {
+  switch (call.op) {
+    case Op::all_reduce:
+      return call.algorithm == Algorithm::two_shot ? two_shot_part(call, to).begin : 0;
+    case Op::reduce_scatter:
+    case Op::all_to_all: return call.bytes * to;
+    case Op::reduce_scatterv: return sum_of_counts(call.counts, 1, to);
+    case Op::all_to_allv:
+      return sum_of_counts(call.counts + std::size_t{from} * call.members.count, 1, to);
+    default: return 0;
   }
 }
 
@@ -93,7 +103,7 @@ constexpr std::uint64_t scratch_line(const KernelCall& call, std::uint32_t from,
   std::uint64_t line = 0;
   for (std::uint32_t before = 0; before < from; ++before) {
     if (before == to) continue;
-    line += whole_chunks(lines_of(sent_extent(call, before, to).bytes, kLineBytes));
+    line += whole_chunks(lines_of(sent_bytes(call, before, to), kLineBytes));
   }
   return line;
 }
@@ -110,7 +120,7 @@ constexpr std::uint64_t scratch_lines(const KernelCall& call, std::uint32_t to) 
   }
   const std::uint32_t last = call.members.count - 1 == to ? to - 1 : call.members.count - 1;
   return scratch_line(call, last, to) +
-         whole_chunks(lines_of(sent_extent(call, last, to).bytes, kLineBytes));
+         whole_chunks(lines_of(sent_bytes(call, last, to), kLineBytes));
 }
 
 /// The largest part that one member sends to another or keeps: what a grid has to cover.

@@ -1,0 +1,178 @@
+#include <atomic>
+
+#include "backend/cuda/plugin/status.hpp"
+#include "collectives/cuda/kernels/kernels.hpp"
+#include "collectives/cuda/kernels/launch.hpp"
+#include "collectives/cuda/kernels/table.cuh"
+
+namespace cohort::cuda {
+
+namespace {
+
+/// All parts of a call are counted in 32-bit lines.
+constexpr std::uint64_t kBytesMax = (std::uint64_t{1} << 32) * 8;
+
+std::uint32_t line_bytes(Protocol protocol) noexcept {
+  return protocol == Protocol::flags ? kLineBytes / 2 : kLineBytes;
+}
+
+Status usage(const char* what) {
+  return failure(Status::Code::usage, "launch: %s", what);
+}
+
+Status check_grid(const KernelCall& call) {
+  if (call.blocks == 0 || call.blocks > kBlocksMax) return usage("blocks out of range");
+  if (call.threads == 0 || call.threads > 1024 || call.threads % 32 != 0) {
+    return usage("threads of a block must be a multiple of 32, at most 1024");
+  }
+  return succeeded();
+}
+
+Status check_members(const Members& members) {
+  if (members.count < 2 || members.count > kMembersMax) return usage("members out of range");
+  if (members.self >= members.count) return usage("self is no member");
+  return succeeded();
+}
+
+/// Whether programmatic launches work there; asked once of each device.
+Status has_programmatic_launch(bool* has) {
+  static std::atomic<std::uint8_t> known[64];  // 0: not asked yet, 1: no, 2: yes
+  int device = 0;
+  COHORT_CUDA_TRY(cudaGetDevice, &device);
+  std::uint8_t seen = device < 64 ? known[device].load(std::memory_order_relaxed) : 0;
+  if (seen == 0) {
+    int major = 0;
+    COHORT_CUDA_TRY(cudaDeviceGetAttribute, &major, cudaDevAttrComputeCapabilityMajor, device);
+    seen = major >= 9 ? 2 : 1;
+    if (device < 64) known[device].store(seen, std::memory_order_relaxed);
+  }
+  *has = seen == 2;
+  return succeeded();
+}
+
+Shape shape_of(const KernelCall& call) noexcept {
+  switch (call.op) {
+    case Op::all_reduce:
+      return call.algorithm == Algorithm::two_shot ? Shape::two_shot : Shape::all_reduce;
+    case Op::reduce_scatter:
+    case Op::reduce_scatterv: return Shape::reduce_scatter;
+    case Op::all_to_all:
+    case Op::all_to_allv: return Shape::exchange;
+    default: return Shape::gather;
+  }
+}
+
+FindKernel finder_of(const KernelCall& call) noexcept {
+  if (!is_reduction_call(call.op)) return find_move;
+  const bool sums = call.reduce_op == ReduceOp::sum;
+  switch (call.dtype) {
+    case DType::f32: return sums ? find_f32_sum : find_float_order;
+    case DType::bf16: return sums ? find_bf16_sum : find_float_order;
+    case DType::f16: return sums ? find_f16_sum : find_float_order;
+    case DType::i32:
+    case DType::i64:
+    case DType::u8: return find_integer_reduction;
+    default: return nullptr;
+  }
+}
+
+template <int MEMBERS>
+Status launch_for(const KernelCall& call, const void* kernel) {
+  Args<MEMBERS> args = make_args<MEMBERS>(call, line_bytes(call.protocol));
+  void* parameters[] = {&args};
+  return launch_kernel(kernel, call, parameters);
+}
+
+Status load_found(FindKernel find) {
+  for (int shape = 0; shape <= static_cast<int>(Shape::two_shot); ++shape) {
+    for (const Protocol protocol : {Protocol::flags, Protocol::sentinel}) {
+      for (const std::uint32_t lines : {1U, 2U}) {
+        for (const int members : kMemberClasses) {
+          const void* kernel = find({static_cast<Shape>(shape), protocol, lines, members});
+          if (kernel == nullptr) continue;
+          if (Status status = load_kernel(kernel); !is_ok(status)) return status;
+        }
+      }
+    }
+  }
+  return succeeded();
+}
+
+}  // namespace
+
+Status check_call(const KernelCall& call, bool loops) {
+  if (Status status = check_members(call.members); !is_ok(status)) return status;
+  if (Status status = check_grid(call); !is_ok(status)) return status;
+  if (call.op == Op::send || call.op == Op::recv) return usage("no kernel for send and recv");
+  if (call.op == Op::broadcast && call.root >= call.members.count)
+    return usage("root is no member");
+  const std::uint64_t bytes = largest_part_bytes(call);
+  if (bytes >= kBytesMax) return usage("more bytes than 32-bit line numbers reach");
+  const std::uint64_t lines = lines_of(bytes, line_bytes(call.protocol));
+  const std::uint64_t threads = std::uint64_t{call.blocks} * call.threads;
+  if (!loops && threads * call.lines_per_thread < lines) {
+    return usage("the grid does not cover the operands");
+  }
+  if (call.protocol == Protocol::flags) {
+    return lines > kFlagLines ? usage("too many bytes for lines with flags") : succeeded();
+  }
+  if (scratch_lines(call, call.members.self) * kLineBytes > call.map.data_bytes) {
+    return usage("the call does not fit into the channel's scratch");
+  }
+  return succeeded();
+}
+
+Status launch_kernel(const void* kernel, const KernelCall& call, void** parameters) {
+  bool programmatic = false;
+  if (Status status = has_programmatic_launch(&programmatic); !is_ok(status)) return status;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(call.blocks);
+  config.blockDim = dim3(call.threads);
+  config.stream = static_cast<cudaStream_t>(call.stream);
+  config.attrs = &attribute;
+  config.numAttrs = programmatic ? 1 : 0;
+  COHORT_CUDA_TRY(cudaLaunchKernelExC, &config, kernel, parameters);
+  return succeeded();
+}
+
+Status load_kernel(const void* kernel) {
+  cudaFuncAttributes attributes{};
+  COHORT_CUDA_TRY(cudaFuncGetAttributes, &attributes, kernel);
+  return succeeded();
+}
+
+Status load_kernels() {
+  for (const FindKernel find : {find_f32_sum, find_bf16_sum, find_f16_sum, find_float_order,
+                                find_integer_reduction, find_move}) {
+    if (Status status = load_found(find); !is_ok(status)) return status;
+  }
+  return succeeded();
+}
+
+Status launch(const KernelCall& call) {
+  if (Status status = check_call(call, false); !is_ok(status)) return status;
+  const FindKernel find = finder_of(call);
+  const int members = member_class(call);
+  const void* kernel = nullptr;
+  if (find != nullptr && call.algorithm != Algorithm::split) {
+    kernel = find({shape_of(call), call.protocol, call.lines_per_thread, members});
+  }
+  if (kernel == nullptr) {
+    return failure(Status::Code::unsupported,
+                   "launch: no kernel for operation %d, type %d, algorithm %d, %u lines a thread, "
+                   "%u members",
+                   static_cast<int>(call.op), static_cast<int>(call.dtype),
+                   static_cast<int>(call.algorithm), call.lines_per_thread, call.members.count);
+  }
+  switch (members) {
+    case 2: return launch_for<2>(call, kernel);
+    case 4: return launch_for<4>(call, kernel);
+    case 8: return launch_for<8>(call, kernel);
+    default: return launch_for<64>(call, kernel);
+  }
+}
+
+}  // namespace cohort::cuda

@@ -1,0 +1,20 @@
+#pragma once
+
+// What launches of all kernels share.
+
+#include "backend/cuda/abi.hpp"
+
+namespace cohort::cuda {
+
+/// Whether a call fits its channel and its grid: `usage` and what does not, else ok. Of kernels
+/// whose threads loop over their lines, `loops`, the grid need not cover the operands.
+Status check_call(const KernelCall& call, bool loops);
+
+/// Puts a kernel into the call's stream. Where the device can, the kernel behind it is brought onto
+/// the device early, so it must begin by waiting for this one.
+Status launch_kernel(const void* kernel, const KernelCall& call, void** parameters);
+
+/// Loads a kernel onto the current device, so that it is not loaded behind running kernels.
+Status load_kernel(const void* kernel);
+
+}  // namespace cohort::cuda
