@@ -34,6 +34,9 @@ if(COHORT_SANITIZE)
   set_target_properties(cohort_library PROPERTIES EXCLUDE_FROM_ALL ON)
 endif()
 
+# Built on the shared library, not part of it.
+add_subdirectory(${PROJECT_SOURCE_DIR}/src/capi/torch)
+
 include(CMakePackageConfigHelpers)
 set(package_directory ${CMAKE_INSTALL_LIBDIR}/cmake/cohort)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/cohortConfig.cmake.in
