@@ -158,8 +158,9 @@ void free_mapped(Device* device, void* host) {
   driver().cuMemFreeHost(host);
 }
 
-// The device's front end does the store: no multiprocessor has to be free for it, as it has for the
-// kernel behind a small cuMemsetD32Async.
+// The device's front end does the store, so no multiprocessor has to be free for it. A memset of
+// one word was as quick beside a kernel that fills the device, but nothing says that it is no
+// kernel.
 Status poke(Device* device, Address address, std::uint32_t word) {
   COHORT_ENTER(device);
   COHORT_DRIVER_TRY(cuStreamWriteValue32, device->words, address, word,
