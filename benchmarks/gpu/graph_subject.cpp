@@ -1,0 +1,179 @@
+#include "graph_subject.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "kernels.hpp"
+
+namespace cohort::gpu_bench {
+namespace {
+
+constexpr std::size_t kFlushBytes = std::size_t{192} << 20;
+constexpr std::uint64_t kAlignment = 512;
+/// Behind every output: what a call must not touch.
+constexpr std::uint64_t kGuardBytes = 512;
+constexpr std::uint8_t kPoison = 0xFF;  // a NaN in every float type
+constexpr std::size_t kNormBytes = std::size_t{16} << 20;
+constexpr std::uint32_t kHostCalls = 200;
+
+std::uint64_t aligned(std::uint64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+template <typename T>
+T* allocate(std::size_t bytes) {
+  void* memory = nullptr;
+  require(cudaMalloc(&memory, bytes), "cudaMalloc");
+  require(cudaMemset(memory, 0, bytes), "cudaMemset");
+  return static_cast<T*>(memory);
+}
+
+}  // namespace
+
+Gpu::Gpu(std::uint32_t device) {
+  require(cudaSetDevice(static_cast<int>(device)), "cudaSetDevice");
+  require(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+  require(cudaEventCreate(&begin), "cudaEventCreate");
+  require(cudaEventCreate(&end), "cudaEventCreate");
+  flush = allocate<void>(kFlushBytes);
+  wrong = allocate<std::uint64_t>(sizeof(std::uint64_t));
+  residual = allocate<std::byte>(kNormBytes);
+  residual_out = allocate<std::byte>(kNormBytes);
+  weight = allocate<std::byte>(kHidden * sizeof(float));
+}
+
+std::byte* ordinary_pool() {
+  return allocate<std::byte>(kPoolBytes);
+}
+
+GraphSubject::GraphSubject(std::string name, Ranks& ranks, Gpu& gpu, std::byte* pool)
+    : Subject(std::move(name)), ranks_(ranks), gpu_(gpu), pool_(pool) {}
+
+GraphSubject::~GraphSubject() {
+  release();
+}
+
+std::optional<std::string> GraphSubject::refuses(const Point& point) {
+  const std::uint64_t norm_bytes = std::uint64_t{kHidden} * bytes_of(DType::bf16);
+  if (point.operation == Operation::all_reduce_norm &&
+      (point.dtype != DType::bf16 || point.bytes % norm_bytes != 0 || point.bytes > kNormBytes))
+    return "the norm takes whole rows of bf16";
+  return std::nullopt;
+}
+
+std::byte* GraphSubject::input(std::uint64_t pair) const noexcept {
+  return pool_ + pair * (aligned(input_bytes_) + aligned(output_bytes_) + kGuardBytes);
+}
+
+std::byte* GraphSubject::output(std::uint64_t pair) const noexcept {
+  return input(pair) + aligned(input_bytes_);
+}
+
+std::byte* GraphSubject::sum() const noexcept {
+  return pool_ + kPoolBytes - kNormBytes;
+}
+
+void GraphSubject::one_call(std::uint64_t pair) {
+  if (point_.operation != Operation::all_reduce_norm || !has_result() || fuses()) {
+    enqueue(point_, input(pair), output(pair));
+    return;
+  }
+  enqueue(point_, input(pair), sum());
+  add_norm({sum(), gpu_.residual, gpu_.residual_out, gpu_.weight, output(pair),
+            static_cast<std::uint32_t>(output_bytes_ / kHidden / bytes_of(point_.dtype))},
+           gpu_.stream);
+}
+
+void GraphSubject::prepare(const Point& point, std::uint32_t calls) {
+  release();
+  point_ = point;
+  calls_ = calls;
+  const std::size_t width = bytes_of(point.dtype);
+  // Equal on all ranks, so that what is symmetric stays so.
+  input_bytes_ = output_bytes_ = 0;
+  for (std::uint32_t rank = 0; rank < ranks_.count(); ++rank) {
+    input_bytes_ = std::max(input_bytes_, input_elements(point, rank, ranks_.count()) * width);
+    output_bytes_ = std::max(output_bytes_, output_elements(point, rank, ranks_.count()) * width);
+  }
+  const std::uint64_t step = aligned(input_bytes_) + aligned(output_bytes_) + kGuardBytes;
+  const bool normed = point.operation == Operation::all_reduce_norm;
+  const std::uint64_t room = kPoolBytes - (normed ? kNormBytes : 0);
+  pairs_ = point.rotating ? std::clamp<std::uint64_t>(room / step, 1, calls) : 1;
+  begin(point);
+  one_call(0);  // what is done at the first call only is not captured
+  require(cudaStreamSynchronize(gpu_.stream), "the first call");
+
+  cudaGraph_t graph = nullptr;
+  require(cudaStreamBeginCapture(gpu_.stream, cudaStreamCaptureModeThreadLocal), "capture");
+  for (std::uint32_t i = 0; i < calls; ++i) one_call(i % pairs_);
+  require(cudaStreamEndCapture(gpu_.stream, &graph), "cudaStreamEndCapture");
+  const cudaError_t made = cudaGraphInstantiate(&graph_, graph, 0);
+  cudaGraphDestroy(graph);
+  require(made, "cudaGraphInstantiate");
+  require(cudaGraphUpload(graph_, gpu_.stream), "cudaGraphUpload");
+  require(cudaStreamSynchronize(gpu_.stream), "cudaGraphUpload");
+}
+
+std::uint64_t GraphSubject::verify(std::uint32_t seed) {
+  if (!has_result()) return 0;
+  const std::uint32_t rank = ranks_.rank();
+  const Expected expected{point_.operation, point_.dtype, rank,
+                          ranks_.count(),   seed,         shares_of(point_, ranks_.count())};
+  const std::uint64_t result_bytes =
+      output_elements(point_, rank, ranks_.count()) * bytes_of(point_.dtype);
+  require(cudaMemsetAsync(gpu_.wrong, 0, sizeof(std::uint64_t), gpu_.stream), "cudaMemset");
+  for (std::uint64_t pair = 0; pair < pairs_; ++pair) {
+    fill(point_.dtype, input(pair), 0, input_elements(point_, rank, ranks_.count()), rank, seed,
+         gpu_.stream);
+    require(
+        cudaMemsetAsync(output(pair), kPoison, aligned(output_bytes_) + kGuardBytes, gpu_.stream),
+        "cudaMemset");
+  }
+  if (point_.operation == Operation::all_reduce_norm) {
+    fill(point_.dtype, gpu_.residual, 0, input_elements(point_, rank, ranks_.count()),
+         kResidualRank, seed, gpu_.stream);
+    fill(point_.dtype, gpu_.weight, 0, kHidden, kWeightRank, seed, gpu_.stream);
+  }
+  require(cudaGraphLaunch(graph_, gpu_.stream), "cudaGraphLaunch");
+  for (std::uint64_t pair = 0; pair < pairs_; ++pair) {
+    check(expected, output(pair), gpu_.wrong, gpu_.stream);
+    check_bytes(output(pair) + result_bytes, kGuardBytes, kPoison, gpu_.wrong, gpu_.stream);
+  }
+  std::uint64_t wrong = 0;
+  require(cudaMemcpyAsync(&wrong, gpu_.wrong, sizeof(wrong), cudaMemcpyDeviceToHost, gpu_.stream),
+          "cudaMemcpy");
+  require(cudaStreamSynchronize(gpu_.stream), "the calls that are checked");
+  return wrong;
+}
+
+double GraphSubject::replay_us() {
+  ranks_.barrier();
+  require(cudaGraphLaunch(graph_, gpu_.stream), "cudaGraphLaunch");
+  if (point_.rotating)
+    require(cudaMemsetAsync(gpu_.flush, 0, kFlushBytes, gpu_.stream), "cudaMemset");
+  require(cudaEventRecord(gpu_.begin, gpu_.stream), "cudaEventRecord");
+  require(cudaGraphLaunch(graph_, gpu_.stream), "cudaGraphLaunch");
+  require(cudaEventRecord(gpu_.end, gpu_.stream), "cudaEventRecord");
+  require(cudaStreamSynchronize(gpu_.stream), "replay");
+  float milliseconds = 0;
+  require(cudaEventElapsedTime(&milliseconds, gpu_.begin, gpu_.end), "cudaEventElapsedTime");
+  return static_cast<double>(milliseconds) * 1000;
+}
+
+std::optional<double> GraphSubject::host_ns() {
+  if (!has_result()) return std::nullopt;
+  ranks_.barrier();
+  const auto begin = std::chrono::steady_clock::now();
+  for (std::uint32_t i = 0; i < kHostCalls; ++i) enqueue(point_, input(0), output(0));
+  const std::chrono::duration<double, std::nano> spent = std::chrono::steady_clock::now() - begin;
+  require(cudaStreamSynchronize(gpu_.stream), "calls outside graphs");
+  return spent.count() / kHostCalls;
+}
+
+void GraphSubject::release() {
+  if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
+  graph_ = nullptr;
+}
+
+}  // namespace cohort::gpu_bench

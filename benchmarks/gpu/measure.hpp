@@ -1,0 +1,19 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "options.hpp"
+#include "output.hpp"
+#include "subject.hpp"
+
+namespace cohort::gpu_bench {
+
+/// Measures every point with every subject that answers it, in turns, round after round, and writes
+/// a document for each point as soon as it is measured. Collective.
+/// A subject that fails or is wrong at a point is left out there, and named. Returns how many were.
+std::uint64_t measure(const Options& options, Ranks& ranks,
+                      const std::vector<std::unique_ptr<Subject>>& subjects, Output& output);
+
+}  // namespace cohort::gpu_bench
