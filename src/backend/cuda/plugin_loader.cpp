@@ -15,6 +15,7 @@ constexpr const char* kFileName = "libcohort_cuda.so";
 constexpr const char* kFileVariable = "COHORT_CUDA_PLUGIN";
 
 using Entry = const Api* (*)(std::uint32_t);
+using NcclEntry = const nccl::Api* (*)(std::uint32_t);
 
 /// The file that holds this function: the shared library, or what it is linked into.
 std::filesystem::path own_file() {
@@ -24,7 +25,7 @@ std::filesystem::path own_file() {
 }
 
 LoadedPlugin refused(const std::string& path, const std::string& why) {
-  return {.api = nullptr, .path = path, .missing = "GPU plugin " + path + ": " + why};
+  return {.api = nullptr, .nccl = nullptr, .path = path, .missing = "GPU plugin " + path + ": " + why};
 }
 
 LoadedPlugin load_file(const std::string& path, void* file) {
@@ -38,7 +39,9 @@ LoadedPlugin load_file(const std::string& path, void* file) {
                    "built for another version of cohort than this (its table is not version " +
                        std::to_string(kAbiVersion) + "); install both from one build");
   }
-  return {.api = api, .path = path, .missing = {}};
+  const auto nccl_entry = reinterpret_cast<NcclEntry>(::dlsym(file, nccl::kEntrySymbol));
+  const nccl::Api* const nccl = nccl_entry == nullptr ? nullptr : nccl_entry(nccl::kAbiVersion);
+  return {.api = api, .nccl = nccl, .path = path, .missing = {}};
 }
 
 bool is_bare_name(const std::string& candidate) {
@@ -96,7 +99,7 @@ LoadedPlugin load_plugin(std::span<const std::string> candidates) {
     if (is_bare_name(candidate)) continue;
     return refused(candidate, reason == nullptr ? "cannot be loaded" : reason);
   }
-  return {.api = nullptr, .path = {}, .missing = not_found(candidates)};
+  return {.api = nullptr, .nccl = nullptr, .path = {}, .missing = not_found(candidates)};
 }
 
 const LoadedPlugin& loaded_plugin() {

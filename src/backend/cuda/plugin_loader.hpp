@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "backend/cuda/abi.hpp"
+#include "backend/cuda/nccl/abi.hpp"
 
 namespace cohort::cuda {
 
 /// A plugin, or in one line why there is none.
 struct LoadedPlugin {
   const Api* api = nullptr;
+  const nccl::Api* nccl = nullptr;  ///< null where the plugin was built without NCCL
   std::string path;     ///< of the file that was loaded or refused; empty if none was found
   std::string missing;  ///< empty if there is an api
 };

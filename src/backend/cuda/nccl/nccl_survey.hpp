@@ -1,0 +1,45 @@
+#pragma once
+
+// What ranks tell each other before NCCL is used, and what follows from it for all of them. Pure.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <cohort/ids.hpp>
+
+#include "backend/cuda/nccl/version.hpp"
+
+namespace cohort::cuda {
+
+/// One rank's NCCL.
+struct NcclFacts {
+  std::string missing;  ///< why there is none, or empty
+  nccl::Version version;
+  std::string path;
+  std::string windows_off;  ///< why windows are ruled out, or empty
+  bool has_all_to_all = false;
+  std::string device;  ///< the same text for the same device in every process
+
+  std::vector<std::byte> encode() const;
+  /// Throws: Error{corrupt}.
+  static NcclFacts decode(std::span<const std::byte> bytes);
+};
+
+/// What holds for all ranks: capabilities may differ, all get the least of them and the reason.
+struct NcclSupport {
+  std::string refusal;  ///< why NCCL is not used, or empty
+  nccl::Version version;
+  std::string windows_refusal;  ///< why nothing is symmetric, or empty
+  bool has_all_to_all = false;
+};
+
+/// By world rank.
+NcclSupport agree_on_nccl(std::span<const NcclFacts> facts);
+
+/// Why these ranks cannot have a communicator, or empty: NCCL wants a device for each of them.
+std::string refusal_of_group(std::span<const NcclFacts> facts, std::span<const WorldRank> ranks);
+
+}  // namespace cohort::cuda
