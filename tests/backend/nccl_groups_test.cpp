@@ -234,7 +234,7 @@ TEST_F(NcclGroupsTest, fail_with_one_cause_where_a_rank_cannot_connect_or_regist
     });
     for (const auto& result : results) {
       ASSERT_TRUE(result.error);
-      EXPECT_EQ(result.error->code(), ErrorCode::system) << result.error->what();
+      EXPECT_EQ(result.error->code(), ErrorCode::cuda) << result.error->what();
       EXPECT_THAT(result.error->what(), HasSubstr("on rank 2: fake NCCL: no socket"));
       EXPECT_EQ(result.error->rank(), WorldRank{2});
     }

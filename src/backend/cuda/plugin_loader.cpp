@@ -25,7 +25,8 @@ std::filesystem::path own_file() {
 }
 
 LoadedPlugin refused(const std::string& path, const std::string& why) {
-  return {.api = nullptr, .nccl = nullptr, .path = path, .missing = "GPU plugin " + path + ": " + why};
+  return {
+      .api = nullptr, .nccl = nullptr, .path = path, .missing = "GPU plugin " + path + ": " + why};
 }
 
 LoadedPlugin load_file(const std::string& path, void* file) {

@@ -42,7 +42,7 @@ ErrorCode code_of(Status::Code code) noexcept {
     case Status::Code::ok:
     case Status::Code::failed: break;
   }
-  return ErrorCode::system;
+  return ErrorCode::cuda;
 }
 
 bool is_ok(const Status& status) noexcept {
