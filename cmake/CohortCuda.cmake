@@ -109,3 +109,5 @@ function(cohort_cuda_plugin target output)
 endfunction()
 
 cohort_cuda_plugin(cohort_cuda cohort_cuda)
+# Beside the library, which looks there first; who has no GPU can leave the component out.
+install(TARGETS cohort_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cuda)

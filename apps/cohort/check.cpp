@@ -4,10 +4,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <set>
@@ -25,6 +27,7 @@
 #include "base/clock.hpp"
 #include "base/unique_fd.hpp"
 #include "bench_peers.hpp"
+#include "check/gpu_facts.hpp"
 #include "check/host_facts.hpp"
 #include "check/judge.hpp"
 #include "check/rank_probe.hpp"
@@ -222,6 +225,8 @@ void run_check(const CheckFlags& flags, const ProgramArguments& arguments, std::
   const check::HostFacts facts = check::read_host_facts();
   const RanksOutcome outcome = run_ranks(flags, arguments, output, errors);
   std::vector<check::Row> rows = check::judge(facts, wanted, outcome.reports, outcome.fault);
+  // Last: a process that has asked CUDA starts no ranks any more.
+  std::ranges::move(check::judge_gpus(check::read_gpu_facts()), std::back_inserter(rows));
   rows.push_back(peers_row(wanted, facts.usable_cpus));
   if (flags.json) {
     print_rows_as_json(rows, output);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "check/gpu_facts.hpp"
 #include "check/host_facts.hpp"
 #include "check/rank_report.hpp"
 #include "check/row.hpp"
@@ -43,7 +44,16 @@ Row shared_memory_row(std::span<const RankReport> reports, const std::optional<s
 Row spin_trip_row(std::span<const RankReport> reports, const HostFacts& facts);
 Row sleep_trip_row(std::span<const RankReport> reports);
 
-/// All of the above, in the order in which they are printed.
+/// Without devices this is all there is to say.
+Row gpus_row(const GpuFacts& facts);
+/// Require: there are devices.
+Row gpu_driver_row(const GpuFacts& facts);
+Row gpu_links_row(const GpuFacts& facts);
+Row gpu_memory_row(const GpuFacts& facts);
+Row nccl_row(const GpuFacts& facts);
+std::vector<Row> judge_gpus(const GpuFacts& facts);
+
+/// All that is about the host, in the order in which they are printed.
 std::vector<Row> judge(const HostFacts& facts, const Wanted& wanted,
                        std::span<const RankReport> reports,
                        const std::optional<std::string>& fault);

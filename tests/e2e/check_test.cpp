@@ -33,7 +33,8 @@ json row_of(const json& document, const std::string& name) {
 }
 
 TEST(CheckCommand, TwoRanksRunHereAndEveryRowSaysWhatItMeans) {
-  const test::Finished finished = check("--json");
+  // Of GPUs as if there were none.
+  const test::Finished finished = check("--json", "export COHORT_CUDA_PLUGIN=/nowhere");
   ASSERT_EQ(finished.exit_code, 0) << finished.output << finished.errors;
   EXPECT_EQ(finished.errors, "");
   const json document = json::parse(finished.output);
@@ -67,6 +68,7 @@ TEST(CheckCommand, TwoRanksRunHereAndEveryRowSaysWhatItMeans) {
                                           "shared_memory",
                                           "spin_round_trip",
                                           "futex_round_trip",
+                                          "gpus",
                                           "peers"}));
   EXPECT_THAT(row_of(document, "join")["value"], HasSubstr("2 ranks in "));
   EXPECT_THAT(row_of(document, "futex_round_trip")["value"], HasSubstr("us"));
@@ -80,6 +82,17 @@ TEST(CheckCommand, TheTableEndsWithTheOutcome) {
   EXPECT_THAT(finished.output, HasSubstr(" of 2 pairs"));
   std::istringstream lines(finished.output);
   for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+}
+
+TEST(CheckCommand, TellsOfGpusWhatThePluginSays) {
+  const test::Finished finished = check("--json", "export COHORT_CUDA_PLUGIN=" FAKE_PLUGIN);
+  ASSERT_EQ(finished.exit_code, 0) << finished.output << finished.errors;
+  const json document = json::parse(finished.output);
+  EXPECT_THAT(row_of(document, "gpus")["value"], HasSubstr("4 x fake (1.0 GiB, "));
+  EXPECT_THAT(row_of(document, "gpu_driver")["meaning"], HasSubstr(FAKE_PLUGIN));
+  EXPECT_EQ(row_of(document, "gpu_links")["value"], "NVLink between all");
+  EXPECT_EQ(row_of(document, "gpu_memory")["status"], "ok");
+  EXPECT_EQ(row_of(document, "nccl")["status"], "ok");
 }
 
 TEST(CheckCommand, OneRankNeedsNoOther) {
