@@ -34,6 +34,7 @@ class Tidy(unittest.TestCase):
         clean = CLEAN["src/base/error.cpp"]
         self.expect("src/base/error.cpp", clean + "x" * 101, "101 columns")
         self.expect("src/base/error.cpp", clean + "\n" * 399, "401 lines, at most 400")
+        self.expect("src/heap/kernel.cuh", "\n" * 401, "401 lines, at most 400")
         self.expect("tests/base/error_test.cpp", "\n" * 601, "601 lines, at most 600")
         self.expect("README.md", "\n" * 201, "201 lines, at most 200")
         fence = "```\n" + "x" * 101 + "\n```\n"
@@ -73,6 +74,7 @@ class Tidy(unittest.TestCase):
     def test_unlisted_sources(self):
         self.expect("src/base/hash.cpp", "", "listed in no CMakeLists.txt")
         self.expect("tests/base/program.c", "", "listed in no CMakeLists.txt")
+        self.expect("src/heap/kernel.cu", "", "listed in no CMakeLists.txt")
         # `arena.cpp` is no part of a listed `host/arena.cpp`.
         self.expect("src/heap/arena.cpp", "", "listed in no CMakeLists.txt")
         shared = dict(CLEAN, **{"tests/support/ranks.cpp": ""})
