@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <iostream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -227,7 +228,10 @@ TEST(GpuFacts, ReadVersionsOfNccl) {
 TEST(GpuFacts, AreReadHereWithoutHarm) {
   const std::vector<Row> rows = judge_gpus(read_gpu_facts());
   ASSERT_FALSE(rows.empty());
-  for (const Row& row : rows) expect_complete(row);
+  for (const Row& row : rows) {
+    expect_complete(row);
+    std::cout << to_string(row.status) << " " << row.name << ": " << row.value << "\n";
+  }
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ void throw_unless_ok(const Status& status, const std::string& doing,
 
 std::shared_ptr<OpenDevice> OpenDevice::open(const Api& api, std::uint32_t index,
                                              std::optional<WorldRank> rank) {
-  const std::shared_ptr<OpenDevice> device(new OpenDevice(api, index, rank));
+  std::shared_ptr<OpenDevice> device(new OpenDevice(api, index, rank));
   const std::string doing = "opening GPU " + std::to_string(index);
   throw_unless_ok(api.describe(index, &device->facts_), doing, rank);
   throw_unless_ok(api.open(index, &device->device_), doing, rank);

@@ -61,6 +61,7 @@
 namespace cohort::cuda {
 
 struct Driver {
+// NOLINTNEXTLINE(bugprone-macro-parentheses)
 #define COHORT_DECLARE(name) decltype(&::name) name = nullptr;
   COHORT_DRIVER_FUNCTIONS(COHORT_DECLARE)
 #undef COHORT_DECLARE
