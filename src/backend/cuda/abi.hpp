@@ -102,8 +102,8 @@ struct KernelCall {
   Protocol protocol;
   std::uint32_t root;  ///< of broadcast
   std::uint32_t blocks;
-  std::uint32_t threads;           ///< of a block, a multiple of 32
-  std::uint32_t lines_per_thread;  ///< of `once` and `two_shot`: 1 or 2
+  std::uint32_t threads;           ///< of a block, a multiple of 32; of `split`, of 64
+  std::uint32_t lines_per_thread;  ///< 1 or 2; of `split`, in each round
   /// all_reduce, broadcast: of the operand; all_gather, reduce_scatter, all_to_all: of one part.
   std::uint64_t bytes;
   /// Of the v-forms, else null: bytes by member; of all_to_allv row by row. Read during `launch`.

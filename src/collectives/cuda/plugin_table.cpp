@@ -5,7 +5,9 @@
 #include "backend/cuda/plugin/graph.hpp"
 #include "backend/cuda/plugin/memory.hpp"
 #include "collectives/cuda/kernels/copy_pieces.hpp"
+#include "collectives/cuda/kernels/fused.hpp"
 #include "collectives/cuda/kernels/kernels.hpp"
+#include "collectives/cuda/kernels/split.hpp"
 
 namespace cohort::cuda {
 
@@ -13,6 +15,8 @@ namespace {
 
 Status load_all() {
   if (const Status status = load_copy_kernel(); !is_ok(status)) return status;
+  if (const Status status = load_split_kernels(); !is_ok(status)) return status;
+  if (const Status status = load_fused_kernels(); !is_ok(status)) return status;
   return load_kernels();
 }
 
@@ -24,6 +28,19 @@ Status launch_call(Device* device, const KernelCall* call) {
   const ContextScope scope(*device);
   if (!is_ok(scope.status())) return scope.status();
   return launch(*call);
+}
+
+Status launch_fused_call(Device* device, const FusedCall* call) {
+  const ContextScope scope(*device);
+  if (!is_ok(scope.status())) return scope.status();
+  return launch_fused(*call);
+}
+
+Status launch_norm_call(Device* device, const Norm* norm, Address input, std::uint64_t rows,
+                        StreamHandle stream) {
+  const ContextScope scope(*device);
+  if (!is_ok(scope.status())) return scope.status();
+  return launch_norm(*norm, input, rows, stream);
 }
 
 Status copy_pieces(Device* device, const CopyPiece* pieces, std::uint32_t count,
@@ -62,8 +79,8 @@ constexpr Api kApi = {
     .free_mapped = free_mapped,
     .poke = poke,
     .launch = launch_call,
-    .launch_fused = nullptr,
-    .launch_norm = nullptr,
+    .launch_fused = launch_fused_call,
+    .launch_norm = launch_norm_call,
     .enqueue_copy = enqueue_copy,
     .copy_pieces = copy_pieces,
     .is_done = is_done,

@@ -3,6 +3,7 @@
 #include "backend/cuda/plugin/status.hpp"
 #include "collectives/cuda/kernels/kernels.hpp"
 #include "collectives/cuda/kernels/launch.hpp"
+#include "collectives/cuda/kernels/split.hpp"
 #include "collectives/cuda/kernels/table.cuh"
 
 namespace cohort::cuda {
@@ -153,11 +154,12 @@ Status load_kernels() {
 }
 
 Status launch(const KernelCall& call) {
+  if (call.algorithm == Algorithm::split) return launch_split(call);
   if (Status status = check_call(call, false); !is_ok(status)) return status;
   const FindKernel find = finder_of(call);
   const int members = member_class(call);
   const void* kernel = nullptr;
-  if (find != nullptr && call.algorithm != Algorithm::split) {
+  if (find != nullptr) {
     kernel = find({shape_of(call), call.protocol, call.lines_per_thread, members});
   }
   if (kernel == nullptr) {

@@ -1,0 +1,261 @@
+#pragma once
+
+// A sum over the group, and each row of it normed at once: all_reduce or reduce_scatter in one
+// push, with a thread block for each row, so that a row's squares never leave it. Blocks push all
+// of their rows, then take them as they arrive. The sum is rounded as the collective on its own
+// rounds it, and the rest is norm.cuh: the same bits as the two calls one after the other.
+
+#include <cstdint>
+
+#include "collectives/cuda/kernels/call.cuh"
+#include "collectives/cuda/kernels/norm.cuh"
+#include "collectives/cuda/kernels/numbers.cuh"
+
+namespace cohort::cuda {
+
+template <int MEMBERS>
+struct FusedArgs {
+  Args<MEMBERS> args;
+  NormArgs norm;
+};
+
+/// `U` is NormShape::lines_per_thread.
+template <class T, bool kScatters, int U, int MEMBERS>
+class Fused {
+ public:
+  __device__ Fused(const FusedArgs<MEMBERS>& args, NormShared& shared)
+      : call_(args.args.call),
+        peer_(args.args.peer),
+        norm_(args.norm),
+        shared_(shared),
+        numbers_(args.args.call.dtype, ReduceOp::sum) {}
+
+  __device__ __forceinline__ void run() {
+    wait_for_kernel_before();
+    const Entry entry = load_entry(call_);
+    const std::uint32_t rows = call_.in.lines / norm_.lines;
+    if (blockIdx.x < rows) own_.load(own_row(blockIdx.x), norm_.lines);
+    turn_ = begin_turn(call_, entry, fault_);
+    if (!fault_.is_set()) push(rows);
+    NormRow<T, U> weight;
+    weight.load(norm_.weight, norm_.lines);
+    await_headers_ = threadIdx.x < peers();
+    std::uint32_t parity = 0;
+    for (std::uint32_t row = blockIdx.x; row < rows; row += gridDim.x, parity ^= 1) {
+      if (row != blockIdx.x) own_.load(own_row(row), norm_.lines);
+      NormRow<T, U> residual;
+      residual.load(norm_.residual + std::uint64_t{row} * norm_.lines, norm_.lines);
+      sum(row);
+      norm_row<T, U>(norm_, row, parity, own_, residual, weight, shared_);
+    }
+    // A block without rows has a header to compare all the same.
+    if (await_headers_ && !fault_.is_set()) poll(threadIdx.x, 0, 0);
+    let_next_kernel_start();
+    if (fault_.is_set()) report(call_, peer_, turn_, fault_);
+    if (__syncthreads_or(fault_.is_set() ? 1 : 0) != 0) invalidate(rows);
+    end();
+  }
+
+ private:
+  /// Peers whose lines a thread polls at once.
+  static constexpr int kWidth = MEMBERS == 2 ? 1 : U == 1 ? 7 : 8 / U;
+  using Numbers = SumPairs<T, 4>;
+
+  __device__ std::uint32_t peers() const { return MEMBERS == 2 ? 1 : call_.peers; }
+  __device__ std::uint32_t index(int u) const { return threadIdx.x + u * blockDim.x; }
+  __device__ const Line* row_of(const Piece& piece, std::uint32_t row) const {
+    return reinterpret_cast<const Line*>(piece.address) + std::uint64_t{row} * norm_.lines;
+  }
+  __device__ const Line* own_row(std::uint32_t row) const { return row_of(call_.in, row); }
+
+  // --- push -------------------------------------------------------------------------------------
+
+  __device__ __forceinline__ void push(std::uint32_t rows) {
+    for (std::uint32_t k = threadIdx.x; k < peers(); k += blockDim.x) {
+      push_header(call_, turn_, peer_[k]);
+    }
+    if constexpr (kScatters) {
+      for (std::uint32_t k = 0; k < peers(); ++k) {
+        const std::uint32_t count = peer_[k].in.lines / norm_.lines;
+        for (std::uint32_t row = blockIdx.x; row < count; row += gridDim.x) {
+          NormRow<T, U> lines;
+          lines.load(row_of(peer_[k].in, row), norm_.lines);
+          push_row(peer_[k], row, lines);
+        }
+      }
+    } else {
+      for (std::uint32_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        NormRow<T, U> lines = own_;
+        if (row != blockIdx.x) lines.load(own_row(row), norm_.lines);
+        for (std::uint32_t k = 0; k < peers(); ++k) push_row(peer_[k], row, lines);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void push_row(const Peer& peer, std::uint32_t row,
+                                           const NormRow<T, U>& lines) {
+    const std::uint32_t first = (MEMBERS == 2 ? 0 : peer.to_line) + row * norm_.lines;
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (index(u) >= norm_.lines) continue;
+      delay_at(Site::data);
+      store_line(data_place(turn_, first + index(u)) + peer.distance,
+                 numbers_.sendable(lines.lines[u]));
+    }
+  }
+
+  // --- sum --------------------------------------------------------------------------------------
+
+  /// Makes the sum of a row's lines of own_, by group rank.
+  __device__ __forceinline__ void sum(std::uint32_t row) {
+    typename Numbers::Sum sums[U];
+    bool begun = false;
+    for (std::uint32_t step = 0; step < peers(); step += kWidth) {
+      if (!fault_.is_set()) poll(step, row, norm_.lines);
+#pragma unroll
+      for (int k = 0; k < kWidth; ++k) {
+        // Oneself comes before the source of the same number.
+        if (MEMBERS == 2 || step + k == call_.self) add(sums, own_.lines, begun);
+        if (MEMBERS == 2 || step + k < peers()) add(sums, got_[k], begun);
+      }
+    }
+    if (MEMBERS != 2 && !(call_.self < (peers() + kWidth - 1) / kWidth * kWidth)) {
+      add(sums, own_.lines, begun);
+    }
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      // Lines beyond the row stay zeros: they count as squares of nothing.
+      if (index(u) < norm_.lines) own_.lines[u] = numbers_.end(sums[u]);
+    }
+  }
+
+  __device__ __forceinline__ void add(typename Numbers::Sum (&sums)[U], const Line (&lines)[U],
+                                      bool& begun) const {
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (begun) {
+        numbers_.add(sums[u], lines[u]);
+      } else {
+        sums[u] = numbers_.begin(lines[u]);
+      }
+    }
+    begun = true;
+  }
+
+  __device__ __forceinline__ char* place(std::uint32_t k, std::uint32_t row, int u) const {
+    const std::uint32_t from = MEMBERS == 2 ? 0 : peer_[k].from_line;
+    return data_place(turn_, from + row * norm_.lines + index(u));
+  }
+
+  /// Awaits the first `lines` lines of a row from each peer of a step, and clears their places; in
+  /// the first row also the header of a peer.
+  __device__ __forceinline__ void poll(std::uint32_t step, std::uint32_t row, std::uint32_t lines) {
+    std::uint32_t missing = 0;  // the first peer + 1 whose line is
+    do {
+      Line header;
+      if (await_headers_) header = load_line(header_place(turn_, threadIdx.x, blockIdx.x));
+#pragma unroll
+      for (int k = 0; k < kWidth; ++k) {
+#pragma unroll
+        for (int u = 0; u < U; ++u) {
+          if (step + k < peers() && index(u) < lines)
+            got_[k][u] = load_line(place(step + k, row, u));
+        }
+      }
+      missing = 0;
+#pragma unroll
+      for (int k = 0; k < kWidth; ++k) {
+#pragma unroll
+        for (int u = 0; u < U; ++u) {
+          if (step + k < peers() && index(u) < lines && !has_arrived(got_[k][u])) {
+            missing = step + k + 1;
+          }
+        }
+      }
+      if (await_headers_) compare(header);
+      if (missing == 0 && await_headers_) missing = threadIdx.x + 1;
+      if (missing == 0 || fault_.is_set()) break;
+      if (gives_up(call_, watch_, fault_)) fault_.member = peer_[missing - 1].member;
+    } while (!fault_.is_set());
+    if (fault_.is_set()) return;
+    delay_at(Site::arrived);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) {
+#pragma unroll
+      for (int u = 0; u < U; ++u) {
+        if (step + k >= peers() || index(u) >= lines) continue;
+        store_own_line(place(step + k, row, u), {kSentinel, kSentinel, kSentinel, kSentinel});
+      }
+    }
+  }
+
+  __device__ __forceinline__ void compare(const Line& header) {
+    if (!is_of_this_call(header, turn_)) return;
+    compare_header(call_, header, peer_[threadIdx.x].member, fault_);
+    await_headers_ = false;
+  }
+
+  __device__ __forceinline__ static bool has_arrived(const Line& line) {
+    return line.word[0] != kSentinel && line.word[1] != kSentinel && line.word[2] != kSentinel &&
+           line.word[3] != kSentinel;
+  }
+
+  // --- the end ----------------------------------------------------------------------------------
+
+  /// Own rows only: other blocks may still store theirs.
+  __device__ void invalidate(std::uint32_t rows) {
+    const NormOutput form = norm_.output;
+    const Line nan = {T::kNanPair, T::kNanPair, T::kNanPair, T::kNanPair};
+    const Words<2> f8_nan = {kF8NanWord, kF8NanWord};
+    for (std::uint32_t row = blockIdx.x; row < rows; row += gridDim.x) {
+      for (std::uint32_t line = threadIdx.x; line < norm_.lines; line += blockDim.x) {
+        const std::uint64_t at = std::uint64_t{row} * norm_.lines + line;
+        norm_.residual_out[at] = nan;
+        if (form == NormOutput::plain) {
+          static_cast<Line*>(norm_.normed)[at] = nan;
+        } else {
+          static_cast<Words<2>*>(norm_.normed)[at] = f8_nan;
+        }
+      }
+      if (form == NormOutput::f8_by_row && threadIdx.x == 0) {
+        norm_.scales[row] = __uint_as_float(kNanF32);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void end() {
+    if (blockIdx.x == 0) {
+      for (std::uint32_t k = threadIdx.x; k < peers(); k += blockDim.x) {
+        sweep_stale_flags(turn_, k, 0);
+      }
+    }
+    if (threadIdx.x == 0) end_turn(call_);
+  }
+
+  const CallArgs& call_;
+  const Peer* peer_;
+  const NormArgs& norm_;
+  NormShared& shared_;
+  const Numbers numbers_;
+  Turn turn_;
+  Fault fault_;
+  Watch watch_;
+  bool await_headers_ = false;
+  NormRow<T, U> own_;
+  Line got_[kWidth][U];
+};
+
+/// Two blocks on a multiprocessor where rows are short enough: with one, a row more than there are
+/// multiprocessors would double the time.
+constexpr int fused_blocks_min(int lines_per_thread, int members) noexcept {
+  return lines_per_thread <= 2 && members == 2 ? 2 : 1;
+}
+
+template <class T, bool kScatters, int U, int MEMBERS>
+__global__ void __launch_bounds__(kNormThreadsMax, fused_blocks_min(U, MEMBERS))
+    fused(const __grid_constant__ FusedArgs<MEMBERS> args) {
+  __shared__ NormShared shared;
+  Fused<T, kScatters, U, MEMBERS>(args, shared).run();
+}
+
+}  // namespace cohort::cuda

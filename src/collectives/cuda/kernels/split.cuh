@@ -1,0 +1,360 @@
+#pragma once
+
+// Large operands: half of a block's warps push, round by round, the other half consumes what
+// arrives, so that the wire never waits for the sums. Scratch holds whole operands, so pushers wait
+// for nobody. Every operation is the same here: lines of one piece go to each peer, and what comes
+// is either combined with an own piece or stored.
+//
+// Who pushes a line and who consumes it need not agree: only headers belong to blocks.
+
+#include <cstdint>
+
+#include "collectives/cuda/kernels/call.cuh"
+#include "collectives/cuda/kernels/numbers.cuh"
+
+namespace cohort::cuda {
+
+/// In place of a reduction: bytes are moved as they are.
+struct Untouched {
+  static constexpr bool kReduces = false;
+  static constexpr bool kHoldsSentinel = true;
+  struct Sum {};
+  __device__ Untouched(DType /*dtype*/, ReduceOp /*op*/) {}
+  __device__ std::uint32_t invalid() const { return kInvalidBytes; }
+  __device__ Line sendable(const Line& line) const { return line; }
+};
+
+template <class Numbers>
+struct Reduced : Numbers {
+  static constexpr bool kReduces = true;
+  using Numbers::Numbers;
+};
+
+/// Rounds of pushes that a warp has begun, for calls in place: what its twin warp stores would
+/// overwrite what is still to be pushed.
+struct SplitProgress {
+  std::uint32_t rounds[16];
+};
+
+template <class Numbers, int U, int MEMBERS>
+class Split {
+ public:
+  __device__ Split(const Args<MEMBERS>& args, SplitProgress& progress)
+      : args_(args),
+        call_(args.call),
+        progress_(progress),
+        numbers_(args.call.dtype, args.call.reduce_op),
+        width_(blockDim.x / 2),
+        thread_(threadIdx.x < width_ ? threadIdx.x : threadIdx.x - width_),
+        lane_(threadIdx.x % 32),
+        first_(std::uint64_t{blockIdx.x} * width_ + thread_),
+        step_(std::uint64_t{gridDim.x} * width_) {}
+
+  __device__ void run() {
+    if (threadIdx.x < blockDim.x / 64) progress_.rounds[threadIdx.x] = 0;
+    wait_for_kernel_before();
+    const Entry entry = load_entry(call_);
+    turn_ = begin_turn(call_, entry, fault_);
+    // Votes below need whole warps, and twin warps need each other.
+    if (__syncthreads_or(fault_.is_set() ? 1 : 0) == 0) {
+      if (threadIdx.x < width_) {
+        push_all();
+      } else {
+        consume_all();
+      }
+    }
+    let_next_kernel_start();
+    if (fault_.is_set()) report(call_, args_.peer, turn_, fault_);
+    if (__syncthreads_or(fault_.is_set() ? 1 : 0) != 0 && threadIdx.x >= width_) invalidate();
+    end();
+  }
+
+ private:
+  static constexpr bool kReduces = Numbers::kReduces;
+  static constexpr bool kFlagsChunks = Numbers::kHoldsSentinel;
+  static constexpr std::uint32_t kWholeWarp = 0xffffffff;
+
+  __device__ std::uint32_t peers() const { return MEMBERS == 2 ? 1 : call_.peers; }
+  /// Of the round that begins at `base`, for this thread.
+  __device__ std::uint64_t line(std::uint64_t base, int u) const { return base + u * step_; }
+  /// Whether any thread of the warp has a line of `lines` in the round, so that warps stay whole.
+  __device__ bool is_round(std::uint64_t base, std::uint64_t lines) const {
+    return base - lane_ < lines;
+  }
+
+  // --- push -------------------------------------------------------------------------------------
+
+  __device__ void push_all() {
+    for (std::uint32_t k = thread_; k < peers(); k += width_) {
+      push_header(call_, turn_, args_.peer[k]);
+    }
+    std::uint64_t lines = kReduces ? 0 : call_.in.lines;
+    for (std::uint32_t k = 0; k < peers(); ++k) {
+      if (lines < args_.peer[k].in.lines) lines = args_.peer[k].in.lines;
+    }
+    const bool in_place = call_.in.address == call_.out.address;
+    std::uint32_t round = 0;
+    for (std::uint64_t base = first_; is_round(base, lines); base += U * step_) {
+      for (std::uint32_t k = 0; k < peers(); ++k) push(args_.peer[k], base);
+      if constexpr (kReduces) {
+        if (in_place) show_progress(++round);
+      } else {
+        if (!in_place) keep_own_part(base);
+      }
+    }
+    if constexpr (kReduces) {
+      if (in_place) show_progress(kAllRounds);
+    }
+  }
+
+  __device__ __forceinline__ void push(const Peer& peer, std::uint64_t base) {
+    Line lines[U];
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (line(base, u) < peer.in.lines) lines[u] = load_words<4>(peer.in, index(base, u));
+    }
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      bool met_sentinel = false;
+      if (line(base, u) < peer.in.lines) {
+        delay_at(Site::data);
+        const Line sent = numbers_.sendable(lines[u]);
+        store_line(data_place(turn_, peer.to_line + index(base, u)) + peer.distance, sent);
+        met_sentinel = kFlagsChunks && !has_arrived(sent);
+      }
+      if constexpr (kFlagsChunks) flag_chunk(peer, base, u, met_sentinel);
+    }
+  }
+
+  /// For words that look like "not arrived": the warp's whole chunk.
+  __device__ __forceinline__ void flag_chunk(const Peer& peer, std::uint64_t base, int u,
+                                             bool met_sentinel) {
+    if (!__any_sync(kWholeWarp, met_sentinel)) [[likely]]
+      return;
+    __syncwarp();
+    if (lane_ != 0) return;
+    delay_at(Site::chunk_flag);
+    fence_system();  // after the whole warp's stores
+    store_long(chunk_place(turn_, peer.to_line + index(base, u)) + peer.distance, turn_.sequence);
+  }
+
+  __device__ __forceinline__ void keep_own_part(std::uint64_t base) {
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (line(base, u) >= call_.in.lines) continue;
+      store_words<4>(call_.out, index(base, u), load_words<4>(call_.in, index(base, u)));
+    }
+  }
+
+  /// The warp has loaded what it pushes in `rounds` rounds.
+  __device__ void show_progress(std::uint32_t rounds) {
+    __syncwarp();
+    if (lane_ != 0) return;
+    __threadfence_block();
+    *static_cast<volatile std::uint32_t*>(&progress_.rounds[thread_ / 32]) = rounds;
+  }
+
+  __device__ void await_progress(std::uint32_t rounds) {
+    while (*static_cast<volatile std::uint32_t*>(&progress_.rounds[thread_ / 32]) < rounds) {
+    }
+    __threadfence_block();
+  }
+
+  // --- consume ----------------------------------------------------------------------------------
+
+  __device__ void consume_all() {
+    for (std::uint32_t k = thread_; k < peers(); k += width_) wait_for_header(k);
+    std::uint64_t lines = kReduces ? call_.out.lines : 0;
+    if constexpr (!kReduces) {
+      for (std::uint32_t k = 0; k < peers(); ++k) {
+        if (lines < args_.peer[k].out.lines) lines = args_.peer[k].out.lines;
+      }
+    }
+    const bool in_place = call_.in.address == call_.out.address;
+    std::uint32_t round = 0;
+    for (std::uint64_t base = first_; base < lines && !fault_.is_set(); base += U * step_) {
+      if constexpr (kReduces) {
+        reduce(base, in_place ? ++round : 0);
+      } else {
+        for (std::uint32_t k = 0; k < peers() && !fault_.is_set(); ++k) move(k, base);
+      }
+    }
+  }
+
+  __device__ void wait_for_header(std::uint32_t k) {
+    while (!fault_.is_set()) {
+      const Line header = load_line(header_place(turn_, k, blockIdx.x));
+      if (is_of_this_call(header, turn_)) {
+        return compare_header(call_, header, args_.peer[k].member, fault_);
+      }
+      if (gives_up(call_, watch_, fault_)) fault_.member = args_.peer[k].member;
+    }
+  }
+
+  __device__ __forceinline__ void reduce(std::uint64_t base, std::uint32_t rounds) {
+    typename Numbers::Sum sums[U];
+    Line lines[U];
+    if constexpr (MEMBERS == 2) {  // of two the order does not show
+      load_own(base, lines);
+      begin_or_add(sums, lines, true);
+      if (!pull(0, base, call_.out.lines, lines)) return;
+      begin_or_add(sums, lines, false);
+    } else {
+      for (std::uint32_t member = 0; member <= call_.peers; ++member) {
+        if (member == call_.self) {
+          load_own(base, lines);
+        } else if (!pull(member - (member < call_.self ? 0 : 1), base, call_.out.lines, lines)) {
+          return;
+        }
+        begin_or_add(sums, lines, member == 0);
+      }
+    }
+    if (rounds != 0) await_progress(rounds);
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (line(base, u) >= call_.out.lines) continue;
+      store_words<4>(call_.out, index(base, u), numbers_.end(sums[u]));
+    }
+  }
+
+  __device__ __forceinline__ void load_own(std::uint64_t base, Line (&lines)[U]) const {
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (line(base, u) < call_.in.lines) lines[u] = load_words<4>(call_.in, index(base, u));
+    }
+  }
+
+  __device__ __forceinline__ void begin_or_add(typename Numbers::Sum (&sums)[U],
+                                               const Line (&lines)[U], bool begins) const {
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (begins) {
+        sums[u] = numbers_.begin(lines[u]);
+      } else {
+        numbers_.add(sums[u], lines[u]);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void move(std::uint32_t k, std::uint64_t base) {
+    const Piece& out = args_.peer[k].out;
+    Line lines[U];
+    if (!pull(k, base, out.lines, lines)) return;
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (line(base, u) < out.lines) store_words<4>(out, index(base, u), lines[u]);
+    }
+  }
+
+  /// Awaits a round's lines of `count` from a source, and clears their places for the call after
+  /// next. False if they do not come.
+  __device__ __forceinline__ bool pull(std::uint32_t k, std::uint64_t base, std::uint64_t count,
+                                       Line (&lines)[U]) {
+    const std::uint32_t from = MEMBERS == 2 ? 0 : args_.peer[k].from_line;
+    std::uint32_t at_face_value = 0;  // of which a chunk flag came
+    for (;;) {
+#pragma unroll
+      for (int u = 0; u < U; ++u) {
+        if (line(base, u) < count) lines[u] = load_line(data_place(turn_, from + index(base, u)));
+      }
+      std::uint32_t missing = 0;
+#pragma unroll
+      for (int u = 0; u < U; ++u) {
+        if (line(base, u) < count && !has_arrived(lines[u])) missing |= 1U << u;
+      }
+      if constexpr (kFlagsChunks) missing &= ~at_face_value;
+      if (missing == 0) break;
+      if (gives_up(call_, watch_, fault_)) {
+        fault_.member = args_.peer[k].member;
+        return false;
+      }
+      if constexpr (kFlagsChunks) {
+        if (watch_.polls % kPollsBetweenChunkFlags == 0) {
+          at_face_value |= flagged_chunks(missing, from, base);
+        }
+      }
+    }
+    delay_at(Site::arrived);
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (line(base, u) >= count) continue;
+      delay_at(Site::clear);
+      store_own_line(data_place(turn_, from + index(base, u)),
+                     {kSentinel, kSentinel, kSentinel, kSentinel});
+    }
+    return true;
+  }
+
+  /// Which of the missing lines are there all the same: they hold the sentinel.
+  __device__ std::uint32_t flagged_chunks(std::uint32_t missing, std::uint32_t from,
+                                          std::uint64_t base) const {
+    std::uint32_t flagged = 0;
+    for (int u = 0; u < U; ++u) {
+      if ((missing >> u & 1U) == 0) continue;
+      if (load_long(chunk_place(turn_, from + index(base, u))) == turn_.sequence)
+        flagged |= 1U << u;
+    }
+    if (flagged != 0) fence_system();  // before the loads that take them
+    return flagged;
+  }
+
+  // --- the end ----------------------------------------------------------------------------------
+
+  /// What this thread would have stored, and where a reduction's or the own part goes: other blocks
+  /// may still store their results.
+  __device__ void invalidate() {
+    const std::uint32_t word = numbers_.invalid();
+    fill(call_.out, {word, word, word, word});
+    if constexpr (!kReduces) {
+      for (std::uint32_t k = 0; k < peers(); ++k) {
+        fill(args_.peer[k].out, {word, word, word, word});
+      }
+    }
+  }
+
+  __device__ void fill(const Piece& out, const Line& content) {
+    for (std::uint64_t at = first_; at < out.lines; at += step_) {
+      store_words<4>(out, static_cast<std::uint32_t>(at), content);
+    }
+  }
+
+  __device__ void end() {
+    if (blockIdx.x == 0) {
+      for (std::uint32_t k = threadIdx.x; k < peers(); k += blockDim.x) {
+        sweep_stale_flags(turn_, k, 0);
+      }
+    }
+    if (threadIdx.x == 0) end_turn(call_);
+  }
+
+  __device__ __forceinline__ static bool has_arrived(const Line& line) {
+    return line.word[0] != kSentinel && line.word[1] != kSentinel && line.word[2] != kSentinel &&
+           line.word[3] != kSentinel;
+  }
+  __device__ __forceinline__ std::uint32_t index(std::uint64_t base, int u) const {
+    return static_cast<std::uint32_t>(line(base, u));
+  }
+
+  static constexpr std::uint32_t kAllRounds = 0xffffffff;
+
+  const Args<MEMBERS>& args_;
+  const CallArgs& call_;
+  SplitProgress& progress_;
+  const Numbers numbers_;
+  const std::uint32_t width_;
+  const std::uint32_t thread_;
+  const std::uint32_t lane_;
+  const std::uint64_t first_;
+  const std::uint64_t step_;
+  Turn turn_;
+  Fault fault_;
+  Watch watch_;
+};
+
+template <class Numbers, int U, int MEMBERS>
+__global__ void __launch_bounds__(1024) split(const __grid_constant__ Args<MEMBERS> args) {
+  __shared__ SplitProgress progress;
+  Split<Numbers, U, MEMBERS>(args, progress).run();
+}
+
+}  // namespace cohort::cuda

@@ -1,0 +1,352 @@
+// Times Algorithm::split and the fused norms on two devices, each a graph of equal calls; NCCL's
+// all-reduce with our norm behind it beside them, if a file with NCCL is named. Prints JSON lines.
+//   large_bench [split|fused|all] [libnccl.so.2]
+
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <barrier>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collectives/cuda/norm_shape.hpp"
+#include "gpu/device_group.hpp"
+
+namespace cohort::test {
+namespace {
+
+constexpr int kReplays = 21;
+constexpr std::uint64_t kMiB = 1 << 20;
+
+void check_cuda(cudaError_t error, const char* what) {
+  if (error != cudaSuccess) {
+    throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
+  }
+}
+
+// Of one rank: its streams are captured and replayed by a thread of its own.
+using Enqueue = std::function<void(std::uint32_t member)>;
+
+// Microseconds a call: the slower rank of each replay, the median of the replays.
+double microseconds(const DeviceGroup& group, int calls, const Enqueue& enqueue) {
+  std::barrier<> meet(2);
+  std::vector<std::vector<float>> times(2);
+  const auto rank = [&](std::uint32_t member) {
+    check_cuda(cudaSetDevice(group.device_of(member)), "cudaSetDevice");
+    const auto stream = static_cast<cudaStream_t>(group.stream(member));
+    cudaEvent_t begin = nullptr;
+    cudaEvent_t end = nullptr;
+    check_cuda(cudaEventCreate(&begin), "cudaEventCreate");
+    check_cuda(cudaEventCreate(&end), "cudaEventCreate");
+    check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
+    for (int call = 0; call < calls; ++call) enqueue(member);
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t replay = nullptr;
+    check_cuda(cudaStreamEndCapture(stream, &graph), "capture");
+    check_cuda(cudaGraphInstantiate(&replay, graph, 0), "cudaGraphInstantiate");
+    check_cuda(cudaGraphUpload(replay, stream), "cudaGraphUpload");
+    for (int round = 0; round <= kReplays; ++round) {
+      check_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+      meet.arrive_and_wait();
+      check_cuda(cudaEventRecord(begin, stream), "cudaEventRecord");
+      check_cuda(cudaGraphLaunch(replay, stream), "cudaGraphLaunch");
+      check_cuda(cudaEventRecord(end, stream), "cudaEventRecord");
+      check_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+      float milliseconds = 0;
+      check_cuda(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
+      if (round != 0) times[member].push_back(milliseconds);
+    }
+    (void)cudaGraphExecDestroy(replay);
+    (void)cudaGraphDestroy(graph);
+    (void)cudaEventDestroy(begin);
+    (void)cudaEventDestroy(end);
+  };
+  std::thread other(rank, 1);
+  rank(0);
+  other.join();
+  std::vector<float> slower;
+  for (int round = 0; round < kReplays; ++round) {
+    slower.push_back(std::max(times[0][static_cast<std::size_t>(round)],
+                              times[1][static_cast<std::size_t>(round)]));
+  }
+  std::sort(slower.begin(), slower.end());
+  for (std::uint32_t member = 0; member < 2; ++member) {
+    if (group.fault(member).complete != 0) throw std::runtime_error("a call ended with a fault");
+  }
+  return static_cast<double>(slower[kReplays / 2]) * 1000 / calls;
+}
+
+int calls_for(std::uint64_t bytes) {
+  return bytes <= kMiB ? 60 : bytes <= 8 * kMiB ? 20 : 4;
+}
+
+struct Config {
+  cuda::Algorithm algorithm;
+  std::uint32_t blocks;
+  std::uint32_t threads;
+  std::uint32_t lines;
+};
+
+struct Buffers {
+  std::vector<Operand> input;
+  std::vector<Operand> output;
+  std::vector<Operand> residual;
+  std::vector<Operand> normed;
+  std::vector<Operand> weight;
+  std::vector<Operand> scales;
+};
+
+Buffers make_buffers(const DeviceGroup& group, std::uint64_t bytes) {
+  Buffers buffers;
+  for (std::uint32_t member = 0; member < 2; ++member) {
+    const int device = group.device_of(member);
+    for (auto* operands : {&buffers.input, &buffers.output, &buffers.residual, &buffers.normed}) {
+      operands->emplace_back(device, bytes);
+    }
+    buffers.weight.emplace_back(device, 2 * cuda::kHiddenMax);
+    buffers.scales.emplace_back(device, 1 << 16);
+  }
+  return buffers;
+}
+
+void time_split(const cuda::Api& api) {
+  using cuda::Algorithm;
+  DeviceGroup group(api, 2, 128 * kMiB);
+  const Buffers buffers = make_buffers(group, 128 * kMiB);
+  const std::vector<Config> configs = {
+      {Algorithm::split, 64, 512, 1},   {Algorithm::split, 128, 256, 1},
+      {Algorithm::split, 128, 512, 1},  {Algorithm::split, 128, 512, 2},
+      {Algorithm::split, 128, 1024, 1}, {Algorithm::split, 132, 1024, 1},
+      {Algorithm::split, 132, 1024, 2}, {Algorithm::split, 256, 512, 1},
+      {Algorithm::split, 256, 512, 2},  {Algorithm::split, 264, 512, 1},
+      {Algorithm::split, 264, 256, 2},  {Algorithm::once, 256, 512, 1},
+      {Algorithm::once, 512, 256, 1},   {Algorithm::once, 512, 512, 1},
+      {Algorithm::once, 512, 512, 2}};
+  for (const Op op : {Op::all_reduce, Op::all_gather, Op::reduce_scatter}) {
+    for (const std::uint64_t total : {2 * kMiB, 8 * kMiB, 32 * kMiB, 128 * kMiB}) {
+      const std::uint64_t bytes = op == Op::all_reduce ? total : total / 2;
+      for (const Config& config : configs) {
+        const std::uint64_t room =
+            std::uint64_t{config.blocks} * config.threads * config.lines * 16;
+        if (config.algorithm == Algorithm::once && (room < bytes || room > 4 * bytes)) continue;
+        const double us = microseconds(group, calls_for(total), [&](std::uint32_t member) {
+          cuda::KernelCall call = group.call(member);
+          call.op = op;
+          call.dtype = DType::bf16;
+          call.algorithm = config.algorithm;
+          call.protocol = cuda::Protocol::sentinel;
+          call.blocks = config.blocks;
+          call.threads = config.threads;
+          call.lines_per_thread = config.lines;
+          call.bytes = bytes;
+          call.input = buffers.input[member].address();
+          call.output = buffers.output[member].address();
+          check(api.launch(group.device(member), &call), "launch");
+        });
+        std::printf(
+            "{\"op\": \"%s\", \"bytes\": %llu, \"algorithm\": \"%s\", \"blocks\": %u, "
+            "\"threads\": %u, \"lines\": %u, \"us\": %.2f}\n",
+            std::string(to_string(op)).c_str(), static_cast<unsigned long long>(total),
+            config.algorithm == Algorithm::once ? "once" : "split", config.blocks, config.threads,
+            config.lines, us);
+      }
+    }
+  }
+}
+
+// What is used of NCCL, by its stable ABI.
+class Nccl {
+ public:
+  explicit Nccl(const char* file) {
+    void* library = dlopen(file, RTLD_NOW);
+    if (library == nullptr) throw std::runtime_error(dlerror());
+    find(library, "ncclCommInitAll", init_all_);
+    find(library, "ncclAllReduce", all_reduce_);
+    find(library, "ncclMemAlloc", mem_alloc_);
+    find(library, "ncclCommWindowRegister", window_register_);
+    const int devices[] = {0, 1};
+    check_result(init_all_(comms_, 2, devices), "ncclCommInitAll");
+  }
+
+  // Memory in a window of the communicator, one call by each rank's own thread.
+  void* allocate_window(std::uint32_t member, std::size_t bytes) {
+    void* memory = nullptr;
+    check_result(mem_alloc_(&memory, bytes), "ncclMemAlloc");
+    void* window = nullptr;
+    check_result(window_register_(comms_[member], memory, bytes, &window, 1), "window");
+    return memory;
+  }
+
+  void all_reduce(std::uint32_t member, const void* from, void* to, std::size_t elements,
+                  cudaStream_t stream) {
+    constexpr int kBf16 = 9;
+    constexpr int kSum = 0;
+    check_result(all_reduce_(from, to, elements, kBf16, kSum, comms_[member], stream),
+                 "ncclAllReduce");
+  }
+
+ private:
+  template <typename Function>
+  static void find(void* library, const char* name, Function& function) {
+    function = reinterpret_cast<Function>(dlsym(library, name));
+    if (function == nullptr) throw std::runtime_error(std::string("no ") + name);
+  }
+  static void check_result(int result, const char* what) {
+    if (result != 0) throw std::runtime_error(std::string(what) + ": " + std::to_string(result));
+  }
+
+  int (*init_all_)(void**, int, const int*) = nullptr;
+  int (*all_reduce_)(const void*, void*, std::size_t, int, int, void*, cudaStream_t) = nullptr;
+  int (*mem_alloc_)(void**, std::size_t) = nullptr;
+  int (*window_register_)(void*, void*, std::size_t, void**, int) = nullptr;
+  void* comms_[2] = {};
+};
+
+struct Rows {
+  std::uint32_t hidden;
+  std::uint64_t rows;
+  cuda::NormOutput output;
+  std::uint64_t bytes() const { return rows * hidden * 2; }
+};
+
+cuda::Norm make_norm(const Buffers& buffers, const Rows& rows, std::uint32_t member) {
+  cuda::Norm norm{};
+  norm.dtype = DType::bf16;
+  norm.output = rows.output;
+  norm.hidden = rows.hidden;
+  norm.epsilon = 1e-6F;
+  norm.residual = buffers.residual[member].address();
+  norm.residual_out = buffers.residual[member].address();
+  norm.weight = buffers.weight[member].address();
+  norm.normed = buffers.normed[member].address();
+  norm.scales = buffers.scales[member].address();
+  return norm;
+}
+
+cuda::KernelCall make_sum(const DeviceGroup& group, const Buffers& buffers, const Rows& rows,
+                          std::uint32_t member) {
+  cuda::KernelCall call = group.call(member);
+  call.op = Op::all_reduce;
+  call.dtype = DType::bf16;
+  call.algorithm = cuda::Algorithm::once;
+  call.protocol = cuda::Protocol::sentinel;
+  call.bytes = rows.bytes();
+  const std::uint64_t lines = (rows.bytes() + 15) / 16;
+  call.threads = lines <= 8192 ? 64 : lines <= 16384 ? 128 : 256;
+  call.lines_per_thread = 1;
+  call.blocks = static_cast<std::uint32_t>((lines + call.threads - 1) / call.threads);
+  call.input = buffers.input[member].address();
+  call.output = buffers.output[member].address();
+  return call;
+}
+
+double time_fused(const cuda::Api& api, const DeviceGroup& group, const Buffers& buffers,
+                  const Rows& rows, std::uint32_t blocks) {
+  return microseconds(group, 60, [&](std::uint32_t member) {
+    cuda::FusedCall fused{make_sum(group, buffers, rows, member), make_norm(buffers, rows, member)};
+    const cuda::NormShape shape = cuda::norm_shape(rows.hidden);
+    fused.call.blocks = blocks;
+    fused.call.threads = shape.threads;
+    fused.call.lines_per_thread = shape.lines_per_thread;
+    check(api.launch_fused(group.device(member), &fused), "launch_fused");
+  });
+}
+
+// A collective, if any, then the norm.
+double time_unfused(const cuda::Api& api, const DeviceGroup& group, const Buffers& buffers,
+                    const Rows& rows, const Enqueue& collective) {
+  return microseconds(group, 60, [&](std::uint32_t member) {
+    if (collective) collective(member);
+    const cuda::Norm norm = make_norm(buffers, rows, member);
+    check(api.launch_norm(group.device(member), &norm, buffers.output[member].address(), rows.rows,
+                          group.stream(member)),
+          "launch_norm");
+  });
+}
+
+void time_all_fused(const cuda::Api& api, const char* nccl_file) {
+  DeviceGroup group(api, 2, 8 * kMiB);
+  const Buffers buffers = make_buffers(group, 8 * kMiB);
+  Nccl* nccl = nccl_file == nullptr ? nullptr : new Nccl(nccl_file);
+  std::vector<void*> windows(2);
+  if (nccl != nullptr) {
+    const auto allocate = [&](std::uint32_t member) {
+      check_cuda(cudaSetDevice(static_cast<int>(member)), "cudaSetDevice");
+      windows[member] = nccl->allocate_window(member, 16 * kMiB);
+    };
+    std::thread other(allocate, 1);
+    allocate(0);
+    other.join();
+  }
+  for (const std::uint32_t hidden : {7168U, 4096U, 2048U}) {
+    for (const std::uint64_t count : {1U, 4U, 16U, 36U, 64U, 146U}) {
+      const Rows rows{hidden, count, cuda::NormOutput::plain};
+      const auto blocks = static_cast<std::uint32_t>(std::min<std::uint64_t>(count, 264));
+      const double fused = time_fused(api, group, buffers, rows, blocks);
+      const double f8 =
+          time_fused(api, group, buffers, {hidden, count, cuda::NormOutput::f8_by_row}, blocks);
+      const double norm = time_unfused(api, group, buffers, rows, nullptr);
+      const double unfused = time_unfused(api, group, buffers, rows, [&](std::uint32_t member) {
+        const cuda::KernelCall call = make_sum(group, buffers, rows, member);
+        check(api.launch(group.device(member), &call), "launch");
+      });
+      double plain = 0;
+      double symmetric = 0;
+      if (nccl != nullptr) {
+        const auto with_nccl = [&](bool in_window) {
+          return time_unfused(api, group, buffers, rows, [&, in_window](std::uint32_t member) {
+            auto* from = reinterpret_cast<char*>(buffers.input[member].address());
+            auto* to = reinterpret_cast<char*>(buffers.output[member].address());
+            if (in_window) {
+              from = static_cast<char*>(windows[member]);
+              to = from + 8 * kMiB;
+            }
+            nccl->all_reduce(member, from, to, rows.bytes() / 2,
+                             static_cast<cudaStream_t>(group.stream(member)));
+          });
+        };
+        plain = with_nccl(false);
+        symmetric = with_nccl(true);
+      }
+      std::printf(
+          "{\"hidden\": %u, \"rows\": %llu, \"fused_us\": %.2f, \"fused_f8_us\": %.2f, "
+          "\"norm_us\": %.2f, \"own_unfused_us\": %.2f, \"nccl_plain_norm_us\": %.2f, "
+          "\"nccl_symmetric_norm_us\": %.2f}\n",
+          hidden, static_cast<unsigned long long>(count), fused, f8, norm, unfused, plain,
+          symmetric);
+    }
+  }
+}
+
+int run(const std::string& what, const char* nccl_file) {
+  std::string why_not;
+  const cuda::Api* api = find_plugin(&why_not);
+  std::uint32_t devices = 0;
+  if (api != nullptr) check(api->device_count(&devices), "device_count");
+  if (devices < 2) {
+    std::fprintf(stderr, "large_bench: needs two devices: %s\n", why_not.c_str());
+    return 1;
+  }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  if (what != "fused") time_split(*api);
+  if (what != "split") time_all_fused(*api, nccl_file);
+  return 0;
+}
+
+}  // namespace
+}  // namespace cohort::test
+
+int main(int count, char** arguments) {
+  try {
+    return cohort::test::run(count > 1 ? arguments[1] : "all", count > 2 ? arguments[2] : nullptr);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "large_bench: %s\n", error.what());
+    return 1;
+  }
+}
