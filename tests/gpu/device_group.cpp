@@ -63,6 +63,13 @@ const cuda::Api* find_plugin(std::string* why_not) {
   return devices == 0 ? nullptr : api;
 }
 
+std::string describe_fault(const cuda::FaultRecord& fault) {
+  if (fault.complete == 0) return {};
+  return "fault " + std::to_string(static_cast<int>(fault.kind)) + " with member " +
+         std::to_string(fault.member) + " in call " + std::to_string(fault.sequence) + " after " +
+         std::to_string(fault.waited_ns) + " ns";
+}
+
 void check(const cuda::Status& status, const char* what) {
   if (status.code != cuda::Status::Code::ok) {
     throw std::runtime_error(std::string(what) + ": " + status.text);

@@ -16,6 +16,9 @@ namespace cohort::test {
 /// The plugin's table; null if it cannot run here, with the reason in one line.
 const cuda::Api* find_plugin(std::string* why_not);
 
+/// Empty if there is none.
+std::string describe_fault(const cuda::FaultRecord& fault);
+
 /// Throws: std::runtime_error with the status' text unless it is ok.
 void check(const cuda::Status& status, const char* what);
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <barrier>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <stdexcept>
@@ -33,6 +34,21 @@ void check_cuda(cudaError_t error, const char* what) {
 // Of one rank: its streams are captured and replayed by a thread of its own.
 using Enqueue = std::function<void(std::uint32_t member)>;
 
+// One thread for each rank. What goes wrong ends the program: the other rank may be waiting.
+void run_on_both(const Enqueue& work) {
+  const auto guarded = [&work](std::uint32_t member) {
+    try {
+      work(member);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "large_bench: rank %u: %s\n", member, error.what());
+      std::_Exit(1);
+    }
+  };
+  std::thread other(guarded, 1);
+  guarded(0);
+  other.join();
+}
+
 // Microseconds a call: the slower rank of each replay, the median of the replays.
 double microseconds(const DeviceGroup& group, int calls, const Enqueue& enqueue) {
   std::barrier<> meet(2);
@@ -44,6 +60,8 @@ double microseconds(const DeviceGroup& group, int calls, const Enqueue& enqueue)
     cudaEvent_t end = nullptr;
     check_cuda(cudaEventCreate(&begin), "cudaEventCreate");
     check_cuda(cudaEventCreate(&end), "cudaEventCreate");
+    enqueue(member);  // NCCL connects when it is first called, which no graph can hold
+    check_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
     check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
     for (int call = 0; call < calls; ++call) enqueue(member);
     cudaGraph_t graph = nullptr;
@@ -67,9 +85,7 @@ double microseconds(const DeviceGroup& group, int calls, const Enqueue& enqueue)
     (void)cudaEventDestroy(begin);
     (void)cudaEventDestroy(end);
   };
-  std::thread other(rank, 1);
-  rank(0);
-  other.join();
+  run_on_both(rank);
   std::vector<float> slower;
   for (int round = 0; round < kReplays; ++round) {
     slower.push_back(std::max(times[0][static_cast<std::size_t>(round)],
@@ -83,7 +99,7 @@ double microseconds(const DeviceGroup& group, int calls, const Enqueue& enqueue)
 }
 
 int calls_for(std::uint64_t bytes) {
-  return bytes <= kMiB ? 60 : bytes <= 8 * kMiB ? 20 : 4;
+  return bytes <= 8 * kMiB ? 100 : 20;
 }
 
 struct Config {
@@ -248,7 +264,7 @@ cuda::KernelCall make_sum(const DeviceGroup& group, const Buffers& buffers, cons
 
 double time_fused(const cuda::Api& api, const DeviceGroup& group, const Buffers& buffers,
                   const Rows& rows, std::uint32_t blocks) {
-  return microseconds(group, 60, [&](std::uint32_t member) {
+  return microseconds(group, 100, [&](std::uint32_t member) {
     cuda::FusedCall fused{make_sum(group, buffers, rows, member), make_norm(buffers, rows, member)};
     const cuda::NormShape shape = cuda::norm_shape(rows.hidden);
     fused.call.blocks = blocks;
@@ -261,7 +277,7 @@ double time_fused(const cuda::Api& api, const DeviceGroup& group, const Buffers&
 // A collective, if any, then the norm.
 double time_unfused(const cuda::Api& api, const DeviceGroup& group, const Buffers& buffers,
                     const Rows& rows, const Enqueue& collective) {
-  return microseconds(group, 60, [&](std::uint32_t member) {
+  return microseconds(group, 100, [&](std::uint32_t member) {
     if (collective) collective(member);
     const cuda::Norm norm = make_norm(buffers, rows, member);
     check(api.launch_norm(group.device(member), &norm, buffers.output[member].address(), rows.rows,
@@ -280,9 +296,7 @@ void time_all_fused(const cuda::Api& api, const char* nccl_file) {
       check_cuda(cudaSetDevice(static_cast<int>(member)), "cudaSetDevice");
       windows[member] = nccl->allocate_window(member, 16 * kMiB);
     };
-    std::thread other(allocate, 1);
-    allocate(0);
-    other.join();
+    run_on_both(allocate);
   }
   for (const std::uint32_t hidden : {7168U, 4096U, 2048U}) {
     for (const std::uint64_t count : {1U, 4U, 16U, 36U, 64U, 146U}) {

@@ -163,8 +163,7 @@ class GpuSplit : public ::testing::Test {
     }
     group.wait();
     for (std::uint32_t member = 0; member < members; ++member) {
-      const cuda::FaultRecord fault = group.fault(member);
-      ASSERT_EQ(fault.complete, 0U) << "fault " << static_cast<int>(fault.kind);
+      ASSERT_EQ(describe_fault(group.fault(member)), "") << "member " << member;
       const Operand& result = shape.in_place ? inputs[member] : outputs[member];
       ASSERT_EQ(difference(result.read(), wanted[member]), "") << "member " << member;
       EXPECT_TRUE(inputs[member].is_intact());
@@ -254,6 +253,18 @@ TEST_F(GpuSplit, PartsOfDifferentSizes) {
     }
     EXPECT_EQ(group.what_is_left(), "");
   }
+}
+
+TEST_F(GpuSplit, GroupsOfMoreThanEight) {
+  DeviceGroup group(*api_, 11, 10 * 10240);
+  for (const std::uint64_t bytes : {std::uint64_t{2}, std::uint64_t{9990}}) {
+    for (const Op op : {Op::all_reduce, Op::reduce_scatter, Op::all_gather, Op::all_to_all}) {
+      SCOPED_TRACE(std::string(to_string(op)) + ", " + std::to_string(bytes) + " bytes");
+      run(group, {.op = op, .bytes = bytes});
+      if (HasFatalFailure()) return;
+    }
+  }
+  EXPECT_EQ(group.what_is_left(), "");
 }
 
 TEST_F(GpuSplit, LargeOperandsOverTheWholeDevice) {

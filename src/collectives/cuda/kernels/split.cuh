@@ -193,19 +193,21 @@ class Split {
 
   __device__ __forceinline__ void reduce(std::uint64_t base, std::uint32_t rounds) {
     typename Numbers::Sum sums[U];
+    Line own[U];
     Line lines[U];
+    load_own(base, own);           // in flight while the peers' are polled
     if constexpr (MEMBERS == 2) {  // of two the order does not show
-      load_own(base, lines);
-      begin_or_add(sums, lines, true);
       if (!pull(0, base, call_.out.lines, lines)) return;
+      begin_or_add(sums, own, true);
       begin_or_add(sums, lines, false);
     } else {
       for (std::uint32_t member = 0; member <= call_.peers; ++member) {
         if (member == call_.self) {
-          load_own(base, lines);
-        } else if (!pull(member - (member < call_.self ? 0 : 1), base, call_.out.lines, lines)) {
-          return;
+          begin_or_add(sums, own, member == 0);
+          continue;
         }
+        const std::uint32_t source = member - (member < call_.self ? 0 : 1);
+        if (!pull(source, base, call_.out.lines, lines)) return;
         begin_or_add(sums, lines, member == 0);
       }
     }
