@@ -359,9 +359,11 @@ class GpuFused : public GpuNorm {
       call.input = inputs[member].address();
       call.output = sums[member].address();
       check(api_->launch(group.device(member), &call), "launch");
+    }
+    for (std::uint32_t member = 0; member < members; ++member) {
       const cuda::Norm norm = apart[member].norm();
-      check(api_->launch_norm(group.device(member), &norm, call.output, shape.rows_out(member),
-                              call.stream),
+      check(api_->launch_norm(group.device(member), &norm, sums[member].address(),
+                              shape.rows_out(member), group.stream(member)),
             "launch_norm");
     }
     group.wait();
