@@ -184,19 +184,17 @@ class Nccl {
     if (library == nullptr) throw std::runtime_error(dlerror());
     find(library, "ncclCommInitAll", init_all_);
     find(library, "ncclAllReduce", all_reduce_);
-    find(library, "ncclMemAlloc", mem_alloc_);
     find(library, "ncclCommWindowRegister", window_register_);
     const int devices[] = {0, 1};
     check_result(init_all_(comms_, 2, devices), "ncclCommInitAll");
   }
 
-  // Memory in a window of the communicator, one call by each rank's own thread.
-  void* allocate_window(std::uint32_t member, std::size_t bytes) {
-    void* memory = nullptr;
-    check_result(mem_alloc_(&memory, bytes), "ncclMemAlloc");
+  // An arena becomes a window of the communicator, one call by each rank's own thread.
+  void open_window(std::uint32_t member, const cuda::Members& members) {
     void* window = nullptr;
-    check_result(window_register_(comms_[member], memory, bytes, &window, 1), "window");
-    return memory;
+    auto* arena = reinterpret_cast<void*>(members.arenas + member * members.stride);
+    check_result(window_register_(comms_[member], arena, members.stride, &window, 1),
+                 "ncclCommWindowRegister");
   }
 
   void all_reduce(std::uint32_t member, const void* from, void* to, std::size_t elements,
@@ -219,7 +217,6 @@ class Nccl {
 
   int (*init_all_)(void**, int, const int*) = nullptr;
   int (*all_reduce_)(const void*, void*, std::size_t, int, int, void*, cudaStream_t) = nullptr;
-  int (*mem_alloc_)(void**, std::size_t) = nullptr;
   int (*window_register_)(void*, void*, std::size_t, void**, int) = nullptr;
   void* comms_[2] = {};
 };
@@ -290,13 +287,12 @@ void time_all_fused(const cuda::Api& api, const char* nccl_file) {
   DeviceGroup group(api, 2, 8 * kMiB);
   const Buffers buffers = make_buffers(group, 8 * kMiB);
   Nccl* nccl = nccl_file == nullptr ? nullptr : new Nccl(nccl_file);
-  std::vector<void*> windows(2);
+  const DeviceGroup windows(api, 2, 8 * kMiB);  // its scratch serves as operands of NCCL
   if (nccl != nullptr) {
-    const auto allocate = [&](std::uint32_t member) {
-      check_cuda(cudaSetDevice(static_cast<int>(member)), "cudaSetDevice");
-      windows[member] = nccl->allocate_window(member, 16 * kMiB);
-    };
-    run_on_both(allocate);
+    run_on_both([&](std::uint32_t member) {
+      check_cuda(cudaSetDevice(windows.device_of(member)), "cudaSetDevice");
+      nccl->open_window(member, windows.call(member).members);
+    });
   }
   for (const std::uint32_t hidden : {7168U, 4096U, 2048U}) {
     for (const std::uint64_t count : {1U, 4U, 16U, 36U, 64U, 146U}) {
@@ -318,7 +314,7 @@ void time_all_fused(const cuda::Api& api, const char* nccl_file) {
             auto* from = reinterpret_cast<char*>(buffers.input[member].address());
             auto* to = reinterpret_cast<char*>(buffers.output[member].address());
             if (in_window) {
-              from = static_cast<char*>(windows[member]);
+              from = reinterpret_cast<char*>(windows.arena(member) + windows.map().data);
               to = from + 8 * kMiB;
             }
             nccl->all_reduce(member, from, to, rows.bytes() / 2,

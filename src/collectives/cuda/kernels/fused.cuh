@@ -37,6 +37,8 @@ class Fused {
     if (blockIdx.x < rows) own_.load(own_row(blockIdx.x), norm_.lines);
     turn_ = begin_turn(call_, entry, fault_);
     if (!fault_.is_set()) push(rows);
+    // Behind the push, not the polls: the next kernel waits for this one's end anyway.
+    let_next_kernel_start();
     NormRow<T, U> weight;
     weight.load(norm_.weight, norm_.lines);
     await_headers_ = threadIdx.x < peers();
@@ -50,7 +52,6 @@ class Fused {
     }
     // A block without rows has a header to compare all the same.
     if (await_headers_ && !fault_.is_set()) poll(threadIdx.x, 0, 0);
-    let_next_kernel_start();
     if (fault_.is_set()) report(call_, peer_, turn_, fault_);
     if (__syncthreads_or(fault_.is_set() ? 1 : 0) != 0) invalidate(rows);
     end();

@@ -19,6 +19,7 @@ __global__ void __launch_bounds__(kNormThreadsMax)
     norm_rows(NormArgs args, const Line* input, std::uint64_t rows) {
   __shared__ NormShared shared;
   wait_for_kernel_before();
+  let_next_kernel_start();
   NormRow<T, kLines> weight;
   weight.load(args.weight, args.lines);
   std::uint32_t parity = 0;
@@ -29,7 +30,6 @@ __global__ void __launch_bounds__(kNormThreadsMax)
     residual.load(args.residual + row * args.lines, args.lines);
     norm_row<T, kLines>(args, row, parity, x, residual, weight, shared);
   }
-  let_next_kernel_start();
 }
 
 template <class T>

@@ -59,11 +59,12 @@ class Split {
     if (__syncthreads_or(fault_.is_set() ? 1 : 0) == 0) {
       if (threadIdx.x < width_) {
         push_all();
+        // Behind the push, not the polls: the next kernel waits for this one's end anyway.
+        let_next_kernel_start();
       } else {
         consume_all();
       }
     }
-    let_next_kernel_start();
     if (fault_.is_set()) report(call_, args_.peer, turn_, fault_);
     if (__syncthreads_or(fault_.is_set() ? 1 : 0) != 0 && threadIdx.x >= width_) invalidate();
     end();
