@@ -61,6 +61,10 @@ if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
 endif()
 find_package(CUDAToolkit REQUIRED)
+if(NOT TARGET CUDA::cudart_static)
+  message(FATAL_ERROR "nvcc at ${CMAKE_CUDA_COMPILER} comes without libcudart_static.a, which the "
+    "GPU plugin links: install the toolkit's cudart development package, or give -DCOHORT_CUDA=OFF")
+endif()
 set(COHORT_HAS_CUDA ON)
 message(STATUS "GPU plugin: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, compute capability "
   "${COHORT_CUDA_ARCHITECTURES}")
