@@ -156,6 +156,26 @@ TEST_F(NcclGroupsTest, know_which_path_a_call_takes) {
   EXPECT_EQ(test::fake_nccl_counts().windows, 0U);
 }
 
+TEST_F(NcclGroupsTest, refuse_plain_calls_where_a_rank_lets_nccl_register_operands) {
+  const auto results = run(2, [](World& world) -> std::string {
+    FakeNcclFaults faults;
+    faults.registers_operands = world.rank().index() == 1;
+    test::set_fake_nccl_faults(faults);
+    Arena arena;
+    const auto groups = NcclGroups::establish(world.domain(), &test::fake_nccl(), one_group(),
+                                              arena.segments(), options_for(world));
+    nccl::PathQuery query;
+    query.op = Op::all_gather;
+    EXPECT_EQ(groups->path(0, query).path, nccl::CallPath::refused);
+    EXPECT_THAT(std::string(groups->path(0, query).reason), HasSubstr("NCCL_GRAPH_REGISTER=0"));
+    query.input_in_window = query.output_in_window = true;
+    EXPECT_EQ(groups->path(0, query).path, nccl::CallPath::symmetric);
+    groups->close(world.domain().deadline_after(seconds(60)));
+    return {};
+  });
+  test::expect_no_errors(results);
+}
+
 TEST_F(NcclGroupsTest, are_refused_alike_on_all_ranks_where_one_cannot) {
   struct Case {
     FakeNcclFaults faults;  ///< of rank 1
@@ -234,7 +254,7 @@ TEST_F(NcclGroupsTest, fail_with_one_cause_where_a_rank_cannot_connect_or_regist
     });
     for (const auto& result : results) {
       ASSERT_TRUE(result.error);
-      EXPECT_EQ(result.error->code(), ErrorCode::cuda) << result.error->what();
+      EXPECT_EQ(result.error->code(), ErrorCode::nccl) << result.error->what();
       EXPECT_THAT(result.error->what(), HasSubstr("on rank 2: fake NCCL: no socket"));
       EXPECT_EQ(result.error->rank(), WorldRank{2});
     }

@@ -34,11 +34,12 @@ TEST(NcclVersion, supports_what_its_source_shows) {
   // By feature: 2.27.7, 2.28.9, 2.29.2, 2.29.7, 2.30.4, 2.30.7, a later one.
   const std::vector<Version> versions = {kOld, k28, k29, k29Late, k30, k30Late, kUnknown};
   const std::map<Feature, std::string> expected = {
-      {Feature::plain_calls, "-++++++"},       {Feature::windows, "-+++++-"},
-      {Feature::one_operand, "--++++-"},       {Feature::several_allocations, "--++++-"},
-      {Feature::null_window, "--++++-"},       {Feature::repeated_window, "-+++---"},
-      {Feature::early_predecessor, "-----+-"}, {Feature::capture_windows, "-----+-"},
-      {Feature::unequal_windows, "-----+-"},   {Feature::offset_check, "---+++-"},
+      {Feature::plain_calls, "-++++++"},         {Feature::windows, "-+++++-"},
+      {Feature::one_operand, "--++++-"},         {Feature::several_allocations, "--++++-"},
+      {Feature::null_window, "--++++-"},         {Feature::repeated_window, "-+++---"},
+      {Feature::early_predecessor, "-----+-"},   {Feature::capture_windows, "-----+-"},
+      {Feature::unequal_windows, "-----+-"},     {Feature::offset_check, "---+++-"},
+      {Feature::registered_operands, "-------"},
   };
   ASSERT_EQ(expected.size(), kFeatureCount);
   for (const auto& [feature, signs] : expected) {
@@ -140,6 +141,24 @@ TEST(NcclPath, moves_every_type) {
   }
 }
 
+TEST(NcclPath, is_never_plain_where_nccl_registers_operands_of_its_own_accord) {
+  for (const Version version : {k28, k29, k29Late, k30, k30Late, kUnknown}) {
+    PathQuery query = query_in_windows(Op::broadcast);
+    query.registers_operands = true;
+    EXPECT_EQ(path_of(version, query).path, CallPath::refused);
+    query.op = Op::all_gather;
+    const bool known = version != kUnknown;
+    EXPECT_EQ(path_of(version, query).path, known ? CallPath::symmetric : CallPath::refused);
+    query.input_in_window = false;
+    EXPECT_EQ(path_of(version, query).path, CallPath::refused);
+    if (known) {
+      EXPECT_THAT(path_of(version, query).reason, HasSubstr("NCCL_LOCAL_REGISTER=0"));
+    }
+    query.registers_operands = false;
+    EXPECT_EQ(path_of(version, query).path, CallPath::plain);
+  }
+}
+
 TEST(NcclPath, refuses_what_nccl_does_not_have) {
   for (const Op op :
        {Op::all_gatherv, Op::reduce_scatterv, Op::all_to_allv, Op::barrier, Op::send, Op::recv}) {
@@ -177,6 +196,7 @@ TEST(NcclSurvey, travels_whole) {
   NcclFacts facts = facts_of(k28);
   facts.missing = "no NCCL";
   facts.windows_off = "switched off";
+  facts.registers_operands = true;
   const std::vector<std::byte> bytes = facts.encode();
   const NcclFacts read = NcclFacts::decode(bytes);
   EXPECT_EQ(read.missing, facts.missing);
@@ -184,6 +204,7 @@ TEST(NcclSurvey, travels_whole) {
   EXPECT_EQ(read.path, facts.path);
   EXPECT_EQ(read.windows_off, facts.windows_off);
   EXPECT_EQ(read.has_all_to_all, facts.has_all_to_all);
+  EXPECT_EQ(read.registers_operands, facts.registers_operands);
   EXPECT_EQ(read.device, facts.device);
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_THROW((void)NcclFacts::decode(std::span(bytes).first(size)), Error);
@@ -201,6 +222,9 @@ TEST(NcclSurvey, takes_the_least_of_all_ranks) {
   EXPECT_THAT(agree_on_nccl(facts).refusal, IsEmpty());
   EXPECT_EQ(agree_on_nccl(facts).windows_refusal, "rank 2: NCCL_WIN_ENABLE=0 switches windows off");
   EXPECT_FALSE(agree_on_nccl(facts).has_all_to_all);
+  EXPECT_FALSE(agree_on_nccl(facts).registers_operands);
+  facts[2].registers_operands = true;
+  EXPECT_TRUE(agree_on_nccl(facts).registers_operands);
 
   facts[1] = facts_of(k29);
   EXPECT_THAT(agree_on_nccl(facts).refusal, HasSubstr("rank 1 has 2.29.2"));

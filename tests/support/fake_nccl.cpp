@@ -71,6 +71,7 @@ Status load(LibraryFacts* facts) {
   *facts = {};
   facts->version = faults_of_this_rank.version;
   facts->has_all_to_all = true;
+  facts->registers_operands = faults_of_this_rank.registers_operands;
   std::snprintf(facts->path, sizeof facts->path, "/fake/libnccl.so.2");
   if (faults_of_this_rank.missing.empty()) return {};
   Status status = failed(faults_of_this_rank.missing.c_str());

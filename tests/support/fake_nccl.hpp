@@ -13,6 +13,7 @@ namespace cohort::test {
 struct FakeNcclFaults {
   std::string missing;  ///< `load` fails with it
   std::int32_t version = 22'809;
+  bool registers_operands = false;
   bool fails_to_join = false;
   bool never_joins = false;  ///< the call is made, and nothing ever comes of it
   bool fails_to_register = false;

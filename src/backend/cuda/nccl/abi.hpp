@@ -19,7 +19,7 @@
 namespace cohort::cuda::nccl {
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t kAbiVersion = 1;
+inline constexpr std::uint32_t kAbiVersion = 2;
 /// `const Api* cohort_nccl_plugin(std::uint32_t abi_version)`, null if built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_nccl_plugin";
 /// Names the NCCL to load; without it the usual search for libnccl.so.2, which finds first what the
@@ -32,10 +32,11 @@ struct UniqueId {
 };
 
 struct LibraryFacts {
-  std::int32_t version;   ///< as NCCL counts, e.g. 22809
-  char path[512];         ///< of the file that was loaded
-  char windows_off[160];  ///< why the environment rules windows out, or empty
-  bool has_all_to_all;    ///< the function is there
+  std::int32_t version;     ///< as NCCL counts, e.g. 22809
+  char path[512];           ///< of the file that was loaded
+  char windows_off[160];    ///< why the environment rules windows out, or empty
+  bool has_all_to_all;      ///< the function is there
+  bool registers_operands;  ///< of plain calls, of its own accord
 };
 
 struct Join {

@@ -42,7 +42,7 @@ ErrorCode code_of(Status::Code code) noexcept {
     case Status::Code::ok:
     case Status::Code::failed: break;
   }
-  return ErrorCode::cuda;
+  return ErrorCode::nccl;
 }
 
 bool is_ok(const Status& status) noexcept {
@@ -95,6 +95,7 @@ void NcclGroups::survey() {
     mine.path = facts.path;
     mine.windows_off = facts.windows_off;
     mine.has_all_to_all = facts.has_all_to_all;
+    mine.registers_operands = facts.registers_operands;
   }
   for (const auto& bytes : domain_.all_gather(mine.encode(), options_.phase, options_.deadline)) {
     facts_.push_back(NcclFacts::decode(bytes));
@@ -284,11 +285,13 @@ nccl::PathAnswer NcclGroups::path(std::size_t group, nccl::PathQuery query) cons
     return {nccl::CallPath::refused, "this NCCL has no such operation"};
   }
   query.members = static_cast<std::uint32_t>(entry.spec.ranks.size());
+  query.registers_operands = support_.registers_operands;
+  const bool windows = support_.windows_refusal.empty();
+  query.input_in_window = query.input_in_window && windows;
+  query.output_in_window = query.output_in_window && windows;
   const nccl::PathAnswer answer = path_of(support_.version, query);
-  if (answer.path == nccl::CallPath::symmetric && !support_.windows_refusal.empty()) {
-    return {nccl::CallPath::plain, support_.windows_refusal};
-  }
-  return answer;
+  if (answer.path != nccl::CallPath::plain || windows) return answer;
+  return {nccl::CallPath::plain, support_.windows_refusal};
 }
 
 bool NcclGroups::is_in_window(Address address, std::uint64_t bytes) const noexcept {

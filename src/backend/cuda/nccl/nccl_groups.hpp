@@ -62,7 +62,7 @@ class NcclGroups {
 
   /// Connects every group and registers the arena on each. Collective over the domain. `api` is
   /// null where the plugin has no NCCL. What NCCL cannot do is no error: `support` and `path` say.
-  /// Throws: Error{timeout} past the deadline, Error{cuda} with what NCCL says, the job's fault.
+  /// Throws: Error{timeout} past the deadline, Error{nccl} with what NCCL says, the job's fault.
   static std::unique_ptr<NcclGroups> establish(host::Domain& domain, const nccl::Api* api,
                                                std::vector<NcclGroupSpec> groups,
                                                std::span<const NcclSegment> arena,

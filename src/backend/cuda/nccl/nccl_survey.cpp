@@ -18,6 +18,7 @@ std::vector<std::byte> NcclFacts::encode() const {
   writer.put_text(path);
   writer.put_text(windows_off);
   writer.put(static_cast<std::uint8_t>(has_all_to_all));
+  writer.put(static_cast<std::uint8_t>(registers_operands));
   writer.put_text(device);
   return writer.take();
 }
@@ -30,6 +31,7 @@ NcclFacts NcclFacts::decode(std::span<const std::byte> bytes) {
   facts.path = reader.get_text();
   facts.windows_off = reader.get_text();
   facts.has_all_to_all = reader.get<std::uint8_t>() != 0;
+  facts.registers_operands = reader.get<std::uint8_t>() != 0;
   facts.device = reader.get_text();
   return facts;
 }
@@ -51,6 +53,7 @@ NcclSupport agree_on_nccl(std::span<const NcclFacts> facts) {
       return support;
     }
     support.has_all_to_all = support.has_all_to_all && theirs.has_all_to_all;
+    support.registers_operands = support.registers_operands || theirs.registers_operands;
     if (support.windows_refusal.empty() && !theirs.windows_off.empty()) {
       support.windows_refusal = name_of_rank(rank) + ": " + theirs.windows_off;
     }

@@ -21,7 +21,8 @@ struct NcclFacts {
   std::string path;
   std::string windows_off;  ///< why windows are ruled out, or empty
   bool has_all_to_all = false;
-  std::string device;  ///< the same text for the same device in every process
+  bool registers_operands = false;  ///< of plain calls, of its own accord
+  std::string device;               ///< the same text for the same device in every process
 
   std::vector<std::byte> encode() const;
   /// Throws: Error{corrupt}.
@@ -34,6 +35,7 @@ struct NcclSupport {
   nccl::Version version;
   std::string windows_refusal;  ///< why nothing is symmetric, or empty
   bool has_all_to_all = false;
+  bool registers_operands = false;
 };
 
 /// By world rank.

@@ -14,6 +14,7 @@ struct Row {
 };
 
 constexpr Version kNewest = kNewestKnown;
+constexpr Version kNever = version(100, 0, 0);
 
 constexpr std::array<Row, kFeatureCount> kRows{{
     {Feature::plain_calls, kOldestKnown, kNewest, "plain calls",
@@ -37,6 +38,10 @@ constexpr std::array<Row, kFeatureCount> kRows{{
      "before NCCL 2.30.7 windows of unequal size hang or shift later offsets"},
     {Feature::offset_check, version(2, 29, 7), kNewest, "check of offsets",
      "NCCL_CHECK_MODE=DEBUG_GLOBAL came with NCCL 2.29.7"},
+    {Feature::registered_operands, kNever, kNever, "operands that NCCL registers by itself",
+     "a communicator that ends uses freed memory if NCCL registered operands of its own accord: "
+     "set "
+     "NCCL_LOCAL_REGISTER=0 and NCCL_GRAPH_REGISTER=0 to allow calls on NCCL's plain path"},
 }};
 
 constexpr const Row& row_of(Feature feature) noexcept {
@@ -131,7 +136,12 @@ PathAnswer path_of(Version version, const PathQuery& query) noexcept {
     return {CallPath::refused, reason};
   }
   const std::string_view reason = obstacle(version, query);
-  return {reason.empty() ? CallPath::symmetric : CallPath::plain, reason};
+  if (reason.empty()) return {CallPath::symmetric, {}};
+  const Support registered = support_of(version, Feature::registered_operands);
+  if (query.registers_operands && !registered.supported) {
+    return {CallPath::refused, registered.reason};
+  }
+  return {CallPath::plain, reason};
 }
 
 }  // namespace cohort::cuda::nccl

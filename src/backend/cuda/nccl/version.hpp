@@ -42,8 +42,9 @@ enum class Feature : std::uint8_t {
   capture_windows,      ///< registration while the thread captures a graph
   unequal_windows,      ///< members may register different sizes
   offset_check,         ///< NCCL_CHECK_MODE=DEBUG_GLOBAL compares offsets between ranks
+  registered_operands,  ///< a communicator may end that registered operands of its own accord
 };
-inline constexpr std::size_t kFeatureCount = 10;
+inline constexpr std::size_t kFeatureCount = 11;
 std::string_view to_string(Feature feature) noexcept;
 
 struct Support {
@@ -63,9 +64,11 @@ struct PathQuery {
   std::uint64_t bytes = 0;  ///< largest extent of an operand
   std::uint32_t members = 2;
   bool one_host = true;
-  bool nvlink = true;               ///< between all members
-  bool input_in_window = false;     ///< wholly, not just its first byte
-  bool output_in_window = false;    ///< likewise
+  bool nvlink = true;             ///< between all members
+  bool input_in_window = false;   ///< wholly, not just its first byte
+  bool output_in_window = false;  ///< likewise
+  /// NCCL registers operands of plain calls, as it does unless its environment forbids that.
+  bool registers_operands = false;
   bool reductions_allowed = false;  ///< the caller accepts sums in NCCL's order
 };
 

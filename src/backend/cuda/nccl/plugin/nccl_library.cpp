@@ -81,6 +81,8 @@ void note_environment(LibraryFacts& facts) noexcept {
     reason = "NCCL_SYM_KERNEL picks kernels by hand";
   }
   std::snprintf(facts.windows_off, sizeof facts.windows_off, "%s", reason);
+  facts.registers_operands =
+      !is_set_to("NCCL_LOCAL_REGISTER", "0") || !is_set_to("NCCL_GRAPH_REGISTER", "0");
 }
 
 /// PyTorch's wheel has its NCCL where no search looks: what the process has already loaded goes
