@@ -13,10 +13,12 @@
 #include <cohort/layout.hpp>
 #include <cohort/ledger.hpp>
 #include <cohort/local_move.hpp>
+#include <cohort/memory.hpp>
 #include <cohort/path_table.hpp>
 #include <cohort/placement.hpp>
 #include <cohort/plan.hpp>
 #include <cohort/session.hpp>
+#include <cohort/stream.hpp>
 #include <cohort/tensor.hpp>
 #include <cohort/verdict.hpp>
 #include <cohort/version.hpp>

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <cohort/export.hpp>
+#include <cohort/memory.hpp>
 #include <cohort/verdict.hpp>
 
 namespace cohort {
@@ -29,6 +30,7 @@ struct PathRow {
   std::uint32_t ranks = 2;  ///< of the group
   bool crowded = false;     ///< the host has more ranks than CPUs, so that waiting ranks yield
   std::vector<PathStep> steps;
+  Memory memory = Memory::host;  ///< of the plans that it serves; its paths are of this memory
   friend bool operator==(const PathRow&, const PathRow&) = default;
 };
 
@@ -39,6 +41,9 @@ struct Machine {
   std::uint32_t numa_nodes = 0;
   friend bool operator==(const Machine&, const Machine&) = default;
 };
+
+/// The kind of memory whose calls take a path; nothing for `local`, which serves both.
+COHORT_EXPORT std::optional<Memory> memory_of(Path path) noexcept;
 
 /// The machine that this process runs on; `cpus` are those it may use. Local.
 COHORT_EXPORT Machine this_machine();
@@ -56,12 +61,14 @@ class COHORT_EXPORT PathTable {
   /// The built-in table: thresholds that do well on most machines.
   PathTable();
 
-  /// A measured table. Rows may come in any order; an operation without rows keeps the built-in
-  /// ones. Local. Throws: Error{usage} naming the row that makes no sense.
+  /// A measured table. Rows may come in any order; an operation without rows of one kind of memory
+  /// keeps the built-in ones. Local. Throws: Error{usage} naming the row that makes no sense.
   PathTable(std::vector<PathRow> rows, Machine machine, std::string version);
 
-  /// Every call takes this path. What is too large for host_inline takes host_direct, with reason
-  /// `over_inline_limit`. Local. Throws: Error{usage} for `local`, which no call can choose.
+  /// Every call takes this path. What is too large for host_inline takes host_direct, and what is
+  /// too large for gpu_ll takes gpu_lamport, with reason `over_inline_limit`; what gpu_two_shot
+  /// cannot do takes gpu_lamport, with reason `op_unsupported`. A plan whose memory is another than
+  /// the path's is refused. Local. Throws: Error{usage} for `local`, which no call can choose.
   static PathTable pinned(Path path);
 
   /// Reads what `to_json` wrote. Local. Throws: Error{corrupt} naming the field.
@@ -70,7 +77,7 @@ class COHORT_EXPORT PathTable {
   std::string to_json() const;
 
   std::optional<Path> pin() const noexcept;
-  /// By operation, crowding and group size.
+  /// By memory, operation, crowding and group size; of GPUs only where the table speaks of them.
   std::span<const PathRow> rows() const noexcept;
   /// What it was measured on; nothing for built-in and pinned tables, which serve anywhere.
   const std::optional<Machine>& machine() const noexcept;
@@ -79,10 +86,12 @@ class COHORT_EXPORT PathTable {
 
   /// The steps of the row that is nearest: of the same crowding if there is one, of the largest
   /// group that is not larger, else of the smallest. Local, never empty.
-  std::span<const PathStep> steps(Op op, std::uint32_t ranks, bool crowded) const noexcept;
+  std::span<const PathStep> steps(Op op, std::uint32_t ranks, bool crowded,
+                                  Memory memory = Memory::host) const noexcept;
 
   /// The path of a call in a group of two ranks or more. Local. Cost: some nanoseconds.
-  PathChoice choose(Op op, std::uint32_t ranks, bool crowded, std::size_t bytes) const noexcept;
+  PathChoice choose(Op op, std::uint32_t ranks, bool crowded, std::size_t bytes,
+                    Memory memory = Memory::host) const noexcept;
 
   /// One line of text for each fact, for people and to compare.
   std::vector<std::string> lines() const;

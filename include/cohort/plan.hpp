@@ -12,6 +12,7 @@
 #include <cohort/export.hpp>
 #include <cohort/ids.hpp>
 #include <cohort/layout.hpp>
+#include <cohort/memory.hpp>
 #include <cohort/path_table.hpp>
 
 namespace cohort {
@@ -104,6 +105,9 @@ struct PlanOptions {
   /// Address range reserved for each rank's arena, so that `Session::recommit` can add to it
   /// without moving anything. Costs no memory. 0 takes four times the first plan, at least 1 GiB.
   std::size_t reserve_bytes = 0;
+  /// Of slots, pools and scratch. On `cuda` operands may lie in any memory of the rank's device, in
+  /// the arena or not, and the path is the same.
+  Memory memory = Memory::host;
 
   friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };
@@ -116,6 +120,8 @@ struct PlanOptions {
 /// same offsets; pools, which all ranks hold, lie behind them.
 class COHORT_EXPORT Plan {
  public:
+  /// Throws: Error{usage}: lanes that are none or too many, a pinned path of other memory,
+  /// symmetric memory switched off on CUDA, where no path reads operands of peers.
   explicit Plan(Layout layout, const PlanOptions& options = {});
 
   /// Declares a slot. Local.
@@ -126,7 +132,7 @@ class COHORT_EXPORT Plan {
 
   /// Plans memory for `Group::send` and `Group::recv` in groups of `kind`: for each lane and peer
   /// two headers with small operands, for each lane two copies of the largest operand. Local.
-  /// Throws: Error{usage}: a kind twice, a size beyond any machine.
+  /// Throws: Error{usage}: a kind twice, a size beyond any machine; Error{unsupported} on CUDA.
   void send_recv(GroupKind kind, const SendRecvSpec& spec = {});
 
   /// Reserves a budget for blocks of scopes. Local.
@@ -167,7 +173,7 @@ struct FootprintRow {
     staging,  ///< copies of operands from outside the arena
     padding,  ///< up to the largest stage, or to a whole page
     retired,  ///< held, but of no use any more: what `recommit` replaced
-    control,  ///< the control segment
+    control,  ///< in host memory: the control segment, and of CUDA plans leases and notes of calls
   };
   Kind kind = Kind::own;
   std::string name;               ///< of the slot or pool, or what the memory is for
@@ -187,10 +193,11 @@ struct Footprint {
   /// until then and is never given back, so recommit needs no more than it leaves behind.
   std::size_t peak_bytes = 0;
   std::size_t control_bytes = 0;  ///< of the control segment, charged to world rank 0
+  std::size_t host_bytes = 0;     ///< of every rank, beside an arena that is not host memory
   std::size_t granule_bytes = 0;
   /// What `Session::measured_bytes` will return on that rank, within one granule.
   std::size_t planned_bytes(WorldRank rank) const noexcept {
-    return arena_bytes + (rank.index() == 0 ? control_bytes : 0);
+    return arena_bytes + host_bytes + (rank.index() == 0 ? control_bytes : 0);
   }
 };
 

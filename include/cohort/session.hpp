@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include <cohort/layout.hpp>
 #include <cohort/ledger.hpp>
 #include <cohort/plan.hpp>
+#include <cohort/stream.hpp>
 #include <cohort/tensor.hpp>
 #include <cohort/verdict.hpp>
 #include <cohort/world.hpp>
@@ -155,6 +157,13 @@ class COHORT_EXPORT Scope {
 /// After a call, operands in the heap are shared: peers may still be reading them. They are read
 /// only until the entry is taken again; a later call that overwrites them waits by itself.
 /// Throws, all of them: Error{mismatch, usage, strict_miss, timeout, peer_failed}.
+///
+/// On CUDA memory a call is put into a stream (`on`, else the default stream) and returns; results
+/// are there once `Session::wait` has returned for that stream, which also throws what went wrong:
+/// outputs of a call that failed are NaN, or all ones for integers. Calls can be captured into
+/// graphs. A lane is ordered by its stream: whoever goes on with a lane in another stream orders
+/// the two streams, as for any two kernels that use the same memory. Work that runs beside other
+/// work takes a lane of its own.
 class COHORT_EXPORT Group {
  public:
   GroupKind kind() const noexcept { return kind_; }
@@ -163,6 +172,9 @@ class COHORT_EXPORT Group {
   std::span<const WorldRank> ranks() const noexcept { return ranks_; }
   /// World rank of a member. Throws: Error{usage} past the group's size.
   WorldRank to_world(GroupRank rank) const;
+  /// The same group, whose calls go into `stream`. Local. Throws: Error{usage} on host memory.
+  Group on(Stream stream) const;
+  Stream stream() const noexcept { return stream_; }
 
   /// Reduces element-wise; the same bits on every rank: f32 sums in group-rank order, rounded once.
   /// Collective. In place when both operands are the same memory.
@@ -229,8 +241,16 @@ class COHORT_EXPORT Group {
   friend class SessionState;
   SessionState* state_ = nullptr;
   std::span<const WorldRank> ranks_;
+  Stream stream_;
   GroupRank rank_;
   GroupKind kind_ = GroupKind::world;
+};
+
+/// What a rank says about itself at commit; may differ from rank to rank.
+struct CommitOptions {
+  /// The CUDA device of this rank, as its process counts them. Without one: the rank modulo the
+  /// number of devices. The environment variable COHORT_DEVICE goes before both.
+  std::optional<std::uint32_t> device = std::nullopt;
 };
 
 /// A committed plan, sealed: nothing is allocated, registered or grown until `close`. Move-only.
@@ -309,13 +329,20 @@ class COHORT_EXPORT Session {
   std::size_t measured_bytes() const;
   std::vector<LedgerRow> ledger() const;
 
-  /// Ends the session in order; of a poisoned one it is local. Collective over all ranks. Throws:
+  /// Returns once everything in the stream has ended, and throws the job's fault if there is one:
+  /// the way to consume results of calls on CUDA memory. Local; polls, and sees a peer's fault or
+  /// death. Throws: Error{mismatch, timeout, peer_failed, cuda}; Error{timeout} if the stream has
+  /// not ended within the steady limit, which ends the job; Error{usage} on host memory.
+  void wait(Stream stream);
+
+  /// Ends the session in order; of a poisoned one it is local. On CUDA memory: wait for all streams
+  /// that hold calls first. Collective over all ranks. Throws:
   /// Error{timeout, peer_failed}; Error{usage} if messages were not received: it is closed then.
   void close();
   void close(std::chrono::milliseconds limit);
 
  private:
-  friend Session commit(World& world, const Plan& plan);
+  friend Session commit(World& world, const Plan& plan, const CommitOptions& options);
   explicit Session(std::unique_ptr<SessionState> state);
   std::unique_ptr<SessionState> state_;
 };
@@ -324,7 +351,8 @@ class COHORT_EXPORT Session {
 /// Collective over all ranks; `world` must outlive the session.
 /// Throws: Error{mismatch} with the first differing entry and who has what, Error{out_of_memory,
 /// system} of the failing rank on every rank, Error{timeout, peer_failed}, Error{usage} if the
-/// layout's world size is not the world's.
-COHORT_EXPORT Session commit(World& world, const Plan& plan);
+/// layout's world size is not the world's; of CUDA plans Error{unsupported, cuda} too, if a rank
+/// has no device, no plugin, or cannot reach a peer's memory.
+COHORT_EXPORT Session commit(World& world, const Plan& plan, const CommitOptions& options = {});
 
 }  // namespace cohort

@@ -31,12 +31,15 @@ enum class ReduceOp : std::uint8_t { sum, min, max };
 
 /// Which way a call took.
 enum class Path : std::uint8_t {
-  local,        ///< a group of one rank: nothing to exchange
-  host_inline,  ///< the operand travelled with the header
-  host_direct,  ///< peers read the operand where it lies in the arena
-  host_staged,  ///< every rank copied its operand into the staging ring first
+  local,         ///< a group of one rank: nothing to exchange
+  host_inline,   ///< the operand travelled with the header
+  host_direct,   ///< peers read the operand where it lies in the arena
+  host_staged,   ///< every rank copied its operand into the staging ring first
+  gpu_ll,        ///< pushed to the peers' scratch, every 8 bytes with a flag of their own
+  gpu_lamport,   ///< pushed to the peers' scratch; what is not the sentinel has arrived
+  gpu_two_shot,  ///< the same twice: each member reduces a part, then passes it on
 };
-inline constexpr std::size_t kPathCount = 4;
+inline constexpr std::size_t kPathCount = 7;
 
 /// Why a call took its path.
 enum class Reason : std::uint8_t {
@@ -46,9 +49,10 @@ enum class Reason : std::uint8_t {
   operand_not_in_heap,  ///< this rank's operand lies outside the arena and was staged
   dtype_unsupported,    ///< the operation is not defined for the type: the call is refused
   over_budget,          ///< an operand lies in a block that its pool had no room for, on all ranks
-  over_inline_limit,    ///< host_inline is pinned, but the operand is too large to travel so
+  over_inline_limit,    ///< the pinned path takes small operands only, and this one is larger
+  op_unsupported,       ///< the pinned path has no such operation
 };
-inline constexpr std::size_t kReasonCount = 7;
+inline constexpr std::size_t kReasonCount = 8;
 
 /// Path and reason, equal on all ranks of the group.
 struct PathChoice {

@@ -1,5 +1,6 @@
 #include <ostream>
 
+#include <cohort/memory.hpp>
 #include <cohort/verdict.hpp>
 
 namespace cohort {
@@ -36,8 +37,15 @@ std::string_view to_string(Path path) noexcept {
     case Path::host_inline: return "host_inline";
     case Path::host_direct: return "host_direct";
     case Path::host_staged: return "host_staged";
+    case Path::gpu_ll: return "gpu_ll";
+    case Path::gpu_lamport: return "gpu_lamport";
+    case Path::gpu_two_shot: return "gpu_two_shot";
   }
   return "unknown";
+}
+
+std::string_view to_string(Memory memory) noexcept {
+  return memory == Memory::host ? "host" : "cuda";
 }
 
 std::string_view to_string(Reason reason) noexcept {
@@ -49,6 +57,7 @@ std::string_view to_string(Reason reason) noexcept {
     case Reason::dtype_unsupported: return "dtype_unsupported";
     case Reason::over_budget: return "over_budget";
     case Reason::over_inline_limit: return "over_inline_limit";
+    case Reason::op_unsupported: return "op_unsupported";
   }
   return "unknown";
 }
@@ -69,8 +78,11 @@ std::string_view explain(Reason reason) noexcept {
       return "the operand lies in a scope's block that its pool had no room for, so every operand "
              "was copied into staging first; plan a larger pool (generate: --pool)";
     case Reason::over_inline_limit:
-      return "path host_inline is pinned, but the operand is larger than what travels with a "
-             "header, so it was read where it lies; pin no path, or send less at once";
+      return "the pinned path takes small operands only (host_inline: what travels with a header; "
+             "gpu_ll: 4 KiB), so this one took the path for larger ones; pin no path, or send less "
+             "at once";
+    case Reason::op_unsupported:
+      return "the pinned path is none for this operation, which took another one; pin no path";
   }
   return "unknown";
 }

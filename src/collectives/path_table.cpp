@@ -10,7 +10,7 @@ PathChoice choose_supported(const PathTable& table, const PathInputs& inputs) no
   if (inputs.group_size == 1) return {Path::local, Reason::group_size_one};
   if (inputs.symmetry == Symmetry::off) return {Path::host_staged, Reason::disabled};
   if (inputs.operands != Reason::ok) return {Path::host_staged, inputs.operands};
-  return table.choose(inputs.op, inputs.group_size, inputs.crowded, inputs.bytes);
+  return table.choose(inputs.op, inputs.group_size, inputs.crowded, inputs.bytes, inputs.memory);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ struct PathInputs {
   DType dtype = DType::f32;
   Reason operands = Reason::ok;  ///< of blocks outside the arena, alike on all ranks: why
   bool crowded = false;          ///< the host has more ranks than CPUs
+  Memory memory = Memory::host;
 };
 
 /// Reason `dtype_unsupported`: the call will be refused on every member.

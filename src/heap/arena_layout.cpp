@@ -5,6 +5,7 @@
 #include <cohort/error.hpp>
 
 #include "base/bytes.hpp"
+#include "heap/device_channel.hpp"
 #include "heap/reserve.hpp"
 
 namespace cohort::heap {
@@ -14,11 +15,6 @@ std::uint32_t bit_of(GroupKind kind) {
   return 1U << static_cast<unsigned>(kind);
 }
 
-std::size_t channel_bytes(const ChannelRegion& region) {
-  return kSyncBytes + kPlaceCount * (kPlaceBytes + region.staging_entry_bytes) +
-         region.messages.bytes();
-}
-
 std::string name_of(const ChannelRegion& region) {
   return std::string(to_string(region.kind)) + " lane " + std::to_string(region.lane.index());
 }
@@ -26,8 +22,8 @@ std::string name_of(const ChannelRegion& region) {
 /// Hands out the offsets of one new segment, section by section.
 class SegmentPacker {
  public:
-  SegmentPacker(std::size_t begin, std::uint32_t stage_count)
-      : common_(begin), stages_(stage_count, begin) {}
+  SegmentPacker(std::size_t begin, std::uint32_t stage_count, std::size_t granule_bytes)
+      : granule_bytes_(granule_bytes), common_(begin), stages_(stage_count, begin) {}
 
   std::size_t claim(Section section, std::size_t bytes) {
     std::size_t& end = section ? stages_[*section] : common_;
@@ -47,7 +43,7 @@ class SegmentPacker {
   }
   /// The end of the segment, a whole page; the first segment has one at least.
   std::size_t finish(std::vector<UnusedRegion>& unused) const {
-    const std::size_t end = std::max(align_up(common_, kGranuleBytes), kGranuleBytes);
+    const std::size_t end = std::max(align_up(common_, granule_bytes_), granule_bytes_);
     add_padding(common_, end, std::nullopt, unused);
     return end;
   }
@@ -61,6 +57,7 @@ class SegmentPacker {
                       end - begin});
   }
 
+  std::size_t granule_bytes_;
   std::size_t common_;
   std::vector<std::size_t> stages_;
 };
@@ -116,6 +113,9 @@ std::vector<ChannelRegion> channels_of(const Plan& plan) {
         region.section = section;
         region.staging_entry_bytes = largest_operand(plan, kind, section);
         region.messages = send_recv_region(plan, kind, section);
+        if (plan.options().memory == Memory::cuda) {
+          region.device_members = plan.layout().group_size(kind);
+        }
         channels.push_back(region);
       }
     }
@@ -124,9 +124,9 @@ std::vector<ChannelRegion> channels_of(const Plan& plan) {
 }
 
 void place(ChannelRegion& region, SegmentPacker& packer) {
-  region.sync_offset = packer.claim(region.section, kSyncBytes);
-  region.scratch_offset = packer.claim(region.section, kPlaceCount * kPlaceBytes);
-  region.staging_offset = packer.claim(region.section, kPlaceCount * region.staging_entry_bytes);
+  region.sync_offset = packer.claim(region.section, region.sync_bytes());
+  region.scratch_offset = packer.claim(region.section, region.scratch_bytes());
+  region.staging_offset = packer.claim(region.section, region.staging_bytes());
   SendRecvRegion& messages = region.messages;
   if (messages.peers == 0) return;
   messages.sync_offset = packer.claim(region.section, messages.sync_bytes());
@@ -141,11 +141,15 @@ class LayoutBuilder {
       : previous_(previous),
         before_(before),
         plan_(plan),
-        arena_(previous.arena.bytes, plan.layout().sizes().pp),
-        private_(previous.private_slots.bytes, plan.layout().sizes().pp) {
+        on_device_(plan.options().memory == Memory::cuda),
+        arena_(std::max(previous.arena.bytes, first_offset(plan.options().memory)),
+               plan.layout().sizes().pp, granule_of(plan.options().memory)),
+        private_(previous.private_slots.bytes, plan.layout().sizes().pp, kGranuleBytes),
+        words_(previous.host_words.bytes, 1, kGranuleBytes) {
     layout_.slots_in_arena = plan.options().symmetry == Symmetry::on;
     layout_.arena = previous.arena;
     layout_.private_slots = previous.private_slots;
+    layout_.host_words = previous.host_words;
     layout_.slots.resize(plan.slots().size());
     layout_.channels = channels_of(plan);
     layout_.unused = previous.unused;
@@ -167,6 +171,8 @@ class LayoutBuilder {
     place_words(false);
     layout_.arena.bytes = arena_.finish(layout_.unused);
     if (!layout_.slots_in_arena) layout_.private_slots.bytes = private_.finish(layout_.unused);
+    std::vector<UnusedRegion> not_told;  // one row speaks of all host words
+    if (on_device_) layout_.host_words.bytes = words_.finish(not_told);
     return std::move(layout_);
   }
 
@@ -193,6 +199,7 @@ class LayoutBuilder {
         continue;
       }
       retire(old->name, old->spec.stage, region.offset, old->bytes());
+      if (on_device_) continue;
       retire("leases of " + old->name, old->spec.stage, region.lease_offset, lease_bytes(*old));
     }
   }
@@ -224,7 +231,7 @@ class LayoutBuilder {
       };
       const auto kept = std::find_if(layout_.channels.begin(), layout_.channels.end(), same);
       if (kept == layout_.channels.end()) {
-        retire(name_of(old), old.section, old.sync_offset, channel_bytes(old));
+        retire(name_of(old), old.section, old.sync_offset, old.bytes());
         continue;
       }
       *kept = old;
@@ -252,20 +259,24 @@ class LayoutBuilder {
       const PlannedSlot& slot = plan_.slots()[i];
       if (!slot_is_new_[i] || slot.spec.stage.has_value() != of_stages) continue;
       if (slot.spec.leases == 0) continue;
-      layout_.slots[i].lease_offset = arena_.claim(slot.spec.stage, lease_bytes(slot));
+      layout_.slots[i].lease_offset = on_device_ ? words_.claim(std::nullopt, lease_bytes(slot))
+                                                 : arena_.claim(slot.spec.stage, lease_bytes(slot));
     }
     for (std::size_t i = 0; i < layout_.channels.size(); ++i) {
       ChannelRegion& region = layout_.channels[i];
       if (!channel_is_new_[i] || region.section.has_value() != of_stages) continue;
       place(region, arena_);
+      if (on_device_) region.notes_offset = words_.claim(std::nullopt, kNotesBytes);
     }
   }
 
   const ArenaLayout& previous_;
   const Plan* before_;
   const Plan& plan_;
+  bool on_device_;
   SegmentPacker arena_;
   SegmentPacker private_;
+  SegmentPacker words_;  // without stages: there are few of them
   std::vector<bool> slot_is_new_;
   std::vector<bool> pool_is_new_;
   std::vector<bool> channel_is_new_;
@@ -273,10 +284,25 @@ class LayoutBuilder {
 };
 
 std::size_t reserve_for(const Plan& plan, std::size_t bytes) {
-  if (plan.options().reserve_bytes != 0) {
-    return align_up(plan.options().reserve_bytes, kGranuleBytes);
+  const std::size_t granule = granule_of(plan.options().memory);
+  if (plan.options().reserve_bytes != 0) return align_up(plan.options().reserve_bytes, granule);
+  return align_up(default_reserve_bytes(bytes), granule);
+}
+
+/// Kernels take world ranks as bytes, and as many members as their arguments hold.
+void check_members(const Plan& plan) {
+  if (plan.options().memory == Memory::host) return;
+  for (const GroupKind kind : all_group_kinds()) {
+    if ((plan.group_mask() & bit_of(kind)) == 0) continue;
+    const std::uint32_t size = plan.layout().group_size(kind);
+    if (size <= cuda::kMembersMax && plan.layout().world_size() <= 256) continue;
+    throw Error(ErrorCode::unsupported,
+                "group " + std::string(to_string(kind)) + " has " + std::to_string(size) +
+                    " ranks of " + std::to_string(plan.layout().world_size()) +
+                    "; on cuda a group has at most " + std::to_string(cuda::kMembersMax) +
+                    " of at most 256",
+                std::nullopt, "plan");
   }
-  return align_up(default_reserve_bytes(bytes), kGranuleBytes);
 }
 
 void check_reserve(const AddressRange& range) {
@@ -290,15 +316,28 @@ void check_reserve(const AddressRange& range) {
 
 }  // namespace
 
+std::size_t ChannelRegion::sync_bytes() const noexcept {
+  return device_members == 0 ? kSyncBytes : kDeviceSyncBytes;
+}
+
+std::size_t ChannelRegion::scratch_bytes() const noexcept {
+  return device_members == 0 ? kPlaceCount * kPlaceBytes : device_scratch_bytes(*this);
+}
+
 std::size_t lease_bytes(const PlannedSlot& slot) noexcept {
   return align_up(slot.spec.leases * sizeof(std::uint64_t), kAlignmentBytes);
 }
 
 ArenaLayout arena_layout(const Plan& plan) {
+  check_members(plan);
   ArenaLayout layout = LayoutBuilder({}, nullptr, plan).run();
   layout.arena.reserved_bytes = reserve_for(plan, layout.arena.bytes);
   if (!layout.slots_in_arena) {
     layout.private_slots.reserved_bytes = reserve_for(plan, layout.private_slots.bytes);
+  }
+  if (layout.host_words.bytes != 0) {
+    constexpr std::size_t kGrowth = 16;  // addresses cost nothing
+    layout.host_words.reserved_bytes = kGrowth * layout.host_words.bytes + (std::size_t{1} << 20U);
   }
   check_reserve(layout.arena);
   check_reserve(layout.private_slots);
@@ -309,6 +348,7 @@ ArenaLayout arena_layout(const ArenaLayout& previous, const Plan& before, const 
   ArenaLayout layout = LayoutBuilder(previous, &before, plan).run();
   check_reserve(layout.arena);
   check_reserve(layout.private_slots);
+  check_reserve(layout.host_words);
   return layout;
 }
 

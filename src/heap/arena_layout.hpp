@@ -9,6 +9,10 @@
 // each pipeline stage, the stage's slots, lease words and channels; then the lease words and
 // channels that are the same in all stages, and the pools, which all ranks hold. A segment is as
 // long as its longest stage needs.
+//
+// In GPU memory the words of the session come first of all, channels are those of the kernels
+// (device_channel.hpp), and operands are never staged. Lease words and notes of calls, which only
+// hosts use, lie in a range of host memory of their own.
 
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +30,8 @@ namespace cohort::heap {
 inline constexpr std::size_t kAlignmentBytes = 256;
 /// Segments are whole pages.
 inline constexpr std::size_t kGranuleBytes = 4096;
+/// Segments of GPU memory are whole pages of this size.
+inline constexpr std::size_t kDeviceGranuleBytes = std::size_t{2} << 20U;
 /// Largest operand that may travel with its header.
 inline constexpr std::size_t kInlineBytesMax = 16 * 1024;
 /// Sequence, hash and place in front of an inline operand.
@@ -55,9 +61,18 @@ constexpr bool is_held_by(Section section, std::uint32_t stage) noexcept {
   return !section || *section == stage;
 }
 
+constexpr std::size_t granule_of(Memory memory) noexcept {
+  return memory == Memory::host ? kGranuleBytes : kDeviceGranuleBytes;
+}
+
+/// Where the first slot may begin: on GPUs behind the words of the session.
+constexpr std::size_t first_offset(Memory memory) noexcept {
+  return memory == Memory::host ? 0 : kAlignmentBytes;
+}
+
 struct SlotRegion {
   std::size_t offset = 0;        ///< of entry 0, from the start of the slots
-  std::size_t lease_offset = 0;  ///< of its lease words in the arena; 0 if it has none
+  std::size_t lease_offset = 0;  ///< of its lease words, in the arena or the host words
 };
 
 /// What send and recv need of one (group kind, lane), where the plan asks for them.
@@ -89,6 +104,17 @@ struct ChannelRegion {
   std::size_t staging_offset = 0;
   std::size_t staging_entry_bytes = 0;  ///< largest operand of any slot or pool of the kind
   SendRecvRegion messages;
+  std::uint32_t device_members = 0;  ///< of the group, in GPU memory; 0 in host memory
+  std::size_t notes_offset = 0;      ///< in the host words, if it is in GPU memory
+
+  std::size_t sync_bytes() const noexcept;
+  std::size_t scratch_bytes() const noexcept;
+  std::size_t staging_bytes() const noexcept {
+    return device_members == 0 ? kPlaceCount * staging_entry_bytes : 0;
+  }
+  std::size_t bytes() const noexcept {
+    return sync_bytes() + scratch_bytes() + staging_bytes() + messages.bytes();
+  }
 };
 
 /// Of the words in which a rank says which of a slot's leases it has dropped.
@@ -114,6 +140,7 @@ struct ArenaLayout {
   bool slots_in_arena = true;
   AddressRange arena;
   AddressRange private_slots;     ///< without symmetric memory slots have a range of their own
+  AddressRange host_words;        ///< of plans in GPU memory: what only hosts look at
   std::vector<SlotRegion> slots;  ///< by slot
   std::vector<std::size_t> pool_offsets;  ///< from the start of the slots; by pool
   std::vector<ChannelRegion> channels;    ///< those of all stages; by kind, section, lane

@@ -23,11 +23,11 @@ std::string_view kind_name(FootprintRow::Kind kind) {
   return "unknown";
 }
 
-void add_slot_rows(const PlannedSlot& slot, const heap::SlotRegion& region,
+void add_slot_rows(const PlannedSlot& slot, const heap::SlotRegion& region, bool on_device,
                    std::vector<FootprintRow>& rows) {
   rows.push_back({FootprintRow::Kind::own, slot.name, slot.spec.groups, region.offset, slot.bytes(),
                   slot.spec.stage});
-  if (slot.spec.leases == 0) return;
+  if (slot.spec.leases == 0 || on_device) return;  // then its lease words are host words
   rows.push_back({FootprintRow::Kind::sync, "leases of " + slot.name, slot.spec.groups,
                   region.lease_offset, heap::lease_bytes(slot), slot.spec.stage});
 }
@@ -39,19 +39,20 @@ void add_channel_rows(const heap::ChannelRegion& region, std::vector<FootprintRo
                   "headers of " + suffix,
                   {region.kind},
                   region.sync_offset,
-                  heap::kSyncBytes,
+                  region.sync_bytes(),
                   region.section});
   rows.push_back({FootprintRow::Kind::scratch,
                   "scratch of " + suffix,
                   {region.kind},
                   region.scratch_offset,
-                  heap::kPlaceCount * heap::kPlaceBytes,
+                  region.scratch_bytes(),
                   region.section});
+  if (region.device_members != 0) return;
   rows.push_back({FootprintRow::Kind::staging,
                   "staging of " + suffix,
                   {region.kind},
                   region.staging_offset,
-                  heap::kPlaceCount * region.staging_entry_bytes,
+                  region.staging_bytes(),
                   region.section});
   const heap::SendRecvRegion& messages = region.messages;
   if (messages.peers == 0) return;
@@ -79,8 +80,16 @@ void add_channel_rows(const heap::ChannelRegion& region, std::vector<FootprintRo
 
 Footprint heap::footprint_of(const Plan& plan, const ArenaLayout& layout) {
   Footprint result;
+  const bool on_device = plan.options().memory == Memory::cuda;
+  if (on_device) {
+    result.rows.push_back({FootprintRow::Kind::sync,
+                           "words of the session",
+                           {GroupKind::world},
+                           0,
+                           first_offset(plan.options().memory)});
+  }
   for (std::size_t i = 0; i < plan.slots().size(); ++i) {
-    add_slot_rows(plan.slots()[i], layout.slots[i], result.rows);
+    add_slot_rows(plan.slots()[i], layout.slots[i], on_device, result.rows);
   }
   for (std::size_t i = 0; i < plan.pools().size(); ++i) {
     const PlannedPool& pool = plan.pools()[i];
@@ -95,10 +104,19 @@ Footprint heap::footprint_of(const Plan& plan, const ArenaLayout& layout) {
                                                                : FootprintRow::Kind::padding;
     result.rows.push_back({kind, region.name, {}, region.offset, region.bytes, region.section});
   }
-  result.granule_bytes = kGranuleBytes;
+  result.granule_bytes = granule_of(plan.options().memory);
   result.arena_bytes = layout.arena.bytes + layout.private_slots.bytes;
   result.peak_bytes = result.arena_bytes;
-  result.virtual_bytes = layout.arena.reserved_bytes + layout.private_slots.reserved_bytes;
+  result.virtual_bytes = layout.arena.reserved_bytes + layout.private_slots.reserved_bytes +
+                         layout.host_words.reserved_bytes;
+  result.host_bytes = layout.host_words.bytes;
+  if (on_device) {
+    result.rows.push_back({FootprintRow::Kind::control,
+                           "host memory: leases and notes of calls",
+                           {GroupKind::world},
+                           0,
+                           result.host_bytes});
+  }
   result.control_bytes =
       align_up(host::ControlSegment::bytes_for(plan.layout().world_size()), kGranuleBytes);
   result.rows.push_back({FootprintRow::Kind::control,
@@ -127,9 +145,11 @@ std::ostream& operator<<(std::ostream& stream, const Footprint& footprint) {
   }
   return stream << "arena of every rank: " << format_bytes(footprint.arena_bytes) << " of "
                 << format_bytes(footprint.virtual_bytes) << " virtual, at most "
-                << format_bytes(footprint.peak_bytes)
-                << " while committing; control segment: " << format_bytes(footprint.control_bytes)
-                << '\n';
+                << format_bytes(footprint.peak_bytes) << " while committing; "
+                << (footprint.host_bytes == 0
+                        ? std::string()
+                        : format_bytes(footprint.host_bytes) + " of host memory beside it; ")
+                << "control segment: " << format_bytes(footprint.control_bytes) << '\n';
 }
 
 }  // namespace cohort

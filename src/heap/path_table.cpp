@@ -7,23 +7,27 @@
 #include <cohort/path_table.hpp>
 #include <cohort/version.hpp>
 
+#include "backend/cuda/channel_map.hpp"
 #include "heap/arena_layout.hpp"
 
 namespace cohort {
 
 struct PathTable::Data {
-  std::vector<PathRow> rows;  // by operation, crowding and ranks
-  std::array<std::span<const PathRow>, kOpCount> rows_of{};
+  std::vector<PathRow> rows;  // by memory, operation, crowding and ranks
+  std::array<std::array<std::span<const PathRow>, kOpCount>, kMemoryCount> rows_of{};
   std::optional<Path> pin;
   std::optional<Machine> machine;
   std::string version = COHORT_VERSION;
+  bool measures_gpus = false;  // else its rows for them are the built-in ones, and not its to tell
 
   Data(std::vector<PathRow> of, std::optional<Path> pinned_path, std::optional<Machine> on)
       : rows(std::move(of)), pin(pinned_path), machine(std::move(on)) {
     for (auto begin = rows.begin(); begin != rows.end();) {
-      const auto end =
-          std::find_if(begin, rows.end(), [&](const PathRow& row) { return row.op != begin->op; });
-      rows_of[static_cast<std::size_t>(begin->op)] = {begin, end};
+      const auto end = std::find_if(begin, rows.end(), [&](const PathRow& row) {
+        return row.op != begin->op || row.memory != begin->memory;
+      });
+      rows_of[static_cast<std::size_t>(begin->memory)][static_cast<std::size_t>(begin->op)] = {
+          begin, end};
       begin = end;
     }
   }
@@ -35,10 +39,12 @@ namespace {
 
 constexpr std::size_t kRowsMax = 4096;
 constexpr std::size_t kStepsMax = 16;
+/// Of a part; agreed bytes are never less than the largest part of any member.
+constexpr std::size_t kFlaggedBytesMax = cuda::kFlagLines * sizeof(std::uint64_t);
 
 std::string describe_row(const PathRow& row) {
   return std::string(to_string(row.op)) + ", " + std::to_string(row.ranks) + " ranks" +
-         (row.crowded ? ", crowded" : "");
+         (row.crowded ? ", crowded" : "") + (row.memory == Memory::cuda ? ", cuda" : "");
 }
 
 [[noreturn]] void refuse(const PathRow& row, const std::string& why) {
@@ -57,6 +63,16 @@ void check(const PathRow& row) {
   for (std::size_t i = 0; i < row.steps.size(); ++i) {
     const PathStep& step = row.steps[i];
     if (step.path == Path::local) refuse(row, "path local serves groups of one rank only");
+    if (memory_of(step.path) != row.memory) {
+      refuse(row, "path " + std::string(to_string(step.path)) + " is none for memory " +
+                      std::string(to_string(row.memory)));
+    }
+    if (step.path == Path::gpu_ll && step.bytes_max > kFlaggedBytesMax) {
+      refuse(row, "gpu_ll takes at most " + std::to_string(kFlaggedBytesMax) + " bytes");
+    }
+    if (step.path == Path::gpu_two_shot && row.op != Op::all_reduce) {
+      refuse(row, "gpu_two_shot is a path of all_reduce alone");
+    }
     if (step.path == Path::host_inline && step.bytes_max > heap::kInlineBytesMax) {
       refuse(row, "host_inline takes at most " + std::to_string(heap::kInlineBytesMax) + " bytes");
     }
@@ -70,7 +86,7 @@ void check(const PathRow& row) {
 }
 
 auto order_of(const PathRow& row) {
-  return std::tuple(row.op, row.crowded, row.ranks);
+  return std::tuple(row.memory, row.op, row.crowded, row.ranks);
 }
 
 /// An inline operand is written once more by its owner, into lines that its peers' caches hold,
@@ -92,26 +108,83 @@ std::vector<PathRow> built_in_rows() {
   return rows;
 }
 
-std::vector<PathRow> pinned_rows(Path path) {
+/// On GPUs flags in the data win a little while a call is all latency. With more members, pushing
+/// whole operands to everybody costs more than a second exchange sooner.
+std::vector<PathRow> built_in_gpu_rows() {
+  constexpr std::size_t kFlagged = 1024;
+  constexpr std::size_t kOneShot = 1024 * 1024;  // that a rank receives
   std::vector<PathRow> rows;
   for (std::size_t i = 0; i < kOpCount; ++i) {
-    if (static_cast<Op>(i) == Op::recv) continue;
-    std::vector<PathStep> steps = {{path}};
-    if (path == Path::host_inline) {
-      steps = {{Path::host_inline, heap::kInlineBytesMax}, {Path::host_direct}};
+    const Op op = static_cast<Op>(i);
+    if (op == Op::recv) continue;
+    rows.push_back({op, 2, false, {{Path::gpu_ll, kFlagged}, {Path::gpu_lamport}}, Memory::cuda});
+    for (std::uint32_t ranks = 3; op == Op::all_reduce && ranks <= 16; ++ranks) {
+      rows.push_back({op,
+                      ranks,
+                      false,
+                      {{Path::gpu_ll, kFlagged},
+                       {Path::gpu_lamport, kOneShot / (ranks - 1)},
+                       {Path::gpu_two_shot}},
+                      Memory::cuda});
     }
-    rows.push_back({static_cast<Op>(i), 2, false, std::move(steps)});
   }
   return rows;
 }
 
+std::vector<PathRow> all_built_in_rows() {
+  std::vector<PathRow> rows = built_in_rows();
+  for (PathRow& row : built_in_gpu_rows()) rows.push_back(std::move(row));
+  return rows;
+}
+
+std::vector<PathStep> pinned_steps(Path path, Op op) {
+  if (path == Path::host_inline) {
+    return {{Path::host_inline, heap::kInlineBytesMax}, {Path::host_direct}};
+  }
+  if (path == Path::gpu_ll) return {{Path::gpu_ll, kFlaggedBytesMax}, {Path::gpu_lamport}};
+  if (path == Path::gpu_two_shot && op != Op::all_reduce) return {{Path::gpu_lamport}};
+  return {{path}};
+}
+
+/// Plans of the other kind of memory are refused with a pinned path; their rows are the built-in
+/// ones.
+std::vector<PathRow> pinned_rows(Path path) {
+  const Memory memory = *memory_of(path);
+  std::vector<PathRow> rows = memory == Memory::host ? std::vector<PathRow>() : built_in_rows();
+  for (std::size_t i = 0; i < kOpCount; ++i) {
+    const Op op = static_cast<Op>(i);
+    if (op != Op::recv) rows.push_back({op, 2, false, pinned_steps(path, op), memory});
+  }
+  if (memory == Memory::cuda) return rows;
+  for (PathRow& row : built_in_gpu_rows()) rows.push_back(std::move(row));
+  return rows;
+}
+
+bool has_rows_of(std::span<const PathRow> rows, Memory memory) {
+  return std::any_of(rows.begin(), rows.end(),
+                     [memory](const PathRow& row) { return row.memory == memory; });
+}
+
 }  // namespace
+
+std::optional<Memory> memory_of(Path path) noexcept {
+  switch (path) {
+    case Path::local: return std::nullopt;
+    case Path::host_inline:
+    case Path::host_direct:
+    case Path::host_staged: return Memory::host;
+    case Path::gpu_ll:
+    case Path::gpu_lamport:
+    case Path::gpu_two_shot: return Memory::cuda;
+  }
+  return std::nullopt;
+}
 
 PathTable::PathTable(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
 
 PathTable::PathTable() {
   static const auto built_in =
-      std::make_shared<const Data>(built_in_rows(), std::nullopt, std::nullopt);
+      std::make_shared<const Data>(all_built_in_rows(), std::nullopt, std::nullopt);
   data_ = built_in;
 }
 
@@ -121,9 +194,12 @@ PathTable::PathTable(std::vector<PathRow> rows, Machine machine, std::string ver
                 std::nullopt, "path table");
   }
   for (const PathRow& row : rows) check(row);
-  for (PathRow& row : built_in_rows()) {
-    const auto same = [&](const PathRow& other) { return other.op == row.op; };
-    if (std::none_of(rows.begin(), rows.end(), same)) rows.push_back(std::move(row));
+  const std::vector<PathRow> given = rows;
+  for (PathRow& row : all_built_in_rows()) {
+    const auto same = [&](const PathRow& other) {
+      return other.op == row.op && other.memory == row.memory;
+    };
+    if (std::none_of(given.begin(), given.end(), same)) rows.push_back(std::move(row));
   }
   std::sort(rows.begin(), rows.end(), [](const PathRow& left, const PathRow& right) {
     return order_of(left) < order_of(right);
@@ -134,6 +210,7 @@ PathTable::PathTable(std::vector<PathRow> rows, Machine machine, std::string ver
   if (twice != rows.end()) refuse(*twice, "it is there twice");
   auto data = std::make_shared<Data>(std::move(rows), std::nullopt, std::move(machine));
   data->version = std::move(version);
+  data->measures_gpus = has_rows_of(given, Memory::cuda);
   data_ = std::move(data);
 }
 
@@ -150,7 +227,11 @@ std::optional<Path> PathTable::pin() const noexcept {
 }
 
 std::span<const PathRow> PathTable::rows() const noexcept {
-  return data_->rows;
+  const std::span<const PathRow> all = data_->rows;
+  if (data_->measures_gpus || (data_->pin && memory_of(*data_->pin) == Memory::cuda)) return all;
+  const auto end = std::find_if(all.begin(), all.end(),
+                                [](const PathRow& row) { return row.memory == Memory::cuda; });
+  return {all.begin(), end};
 }
 
 const std::optional<Machine>& PathTable::machine() const noexcept {
@@ -161,10 +242,11 @@ const std::string& PathTable::version() const noexcept {
   return data_->version;
 }
 
-std::span<const PathStep> PathTable::steps(Op op, std::uint32_t ranks,
-                                           bool crowded) const noexcept {
+std::span<const PathStep> PathTable::steps(Op op, std::uint32_t ranks, bool crowded,
+                                           Memory memory) const noexcept {
   if (op == Op::recv) op = Op::send;  // both ends of a message take one path
-  const std::span<const PathRow> rows = data_->rows_of[static_cast<std::size_t>(op)];
+  const std::span<const PathRow> rows =
+      data_->rows_of[static_cast<std::size_t>(memory)][static_cast<std::size_t>(op)];
   const PathRow* best = &rows.front();
   for (const PathRow& row : rows.subspan(1)) {
     // By growing ranks within one crowding: the first serves until a later one is not too large.
@@ -175,14 +257,16 @@ std::span<const PathStep> PathTable::steps(Op op, std::uint32_t ranks,
   return best->steps;
 }
 
-PathChoice PathTable::choose(Op op, std::uint32_t ranks, bool crowded,
-                             std::size_t bytes) const noexcept {
-  const std::span<const PathStep> all = steps(op, ranks, crowded);
+PathChoice PathTable::choose(Op op, std::uint32_t ranks, bool crowded, std::size_t bytes,
+                             Memory memory) const noexcept {
+  const std::span<const PathStep> all = steps(op, ranks, crowded, memory);
   std::size_t step = 0;
   while (bytes > all[step].bytes_max) ++step;  // the last has no limit
   const Path path = all[step].path;
   const bool missed = data_->pin.has_value() && path != *data_->pin;
-  return {path, missed ? Reason::over_inline_limit : Reason::ok};
+  if (!missed) return {path, Reason::ok};
+  return {path,
+          *data_->pin == Path::gpu_two_shot ? Reason::op_unsupported : Reason::over_inline_limit};
 }
 
 bool operator==(const PathTable& left, const PathTable& right) {
@@ -194,7 +278,7 @@ std::vector<std::string> PathTable::lines() const {
   if (!data_->machine) return {"paths: built-in table"};
   std::vector<std::string> lines = {"paths: measured on " + to_string(*data_->machine) +
                                     ", by cohort " + data_->version};
-  for (const PathRow& row : data_->rows) {
+  for (const PathRow& row : rows()) {
     std::string line = "path of " + describe_row(row) + ": ";
     for (const PathStep& step : row.steps) {
       line += to_string(step.path);

@@ -102,11 +102,12 @@ class Field {
 constexpr std::uint64_t kCountMax = 1U << 20U;
 
 PathRow read_row(const Field& field) {
-  field.allow({"op", "ranks", "crowded", "paths"});
+  field.allow({"op", "ranks", "crowded", "memory", "paths"});
   PathRow row;
   row.op = field.at("op").one_of<Op>(kOpCount);
   row.ranks = static_cast<std::uint32_t>(field.at("ranks").number(kCountMax));
   row.crowded = field.at("crowded").flag();
+  if (field.has("memory")) row.memory = field.at("memory").one_of<Memory>(kMemoryCount);
   field.at("paths").for_each([&](const Field& step) {
     step.allow({"path", "bytes_max"});
     row.steps.push_back({step.at("path").one_of<Path>(kPathCount)});
@@ -169,10 +170,10 @@ std::string PathTable::to_json() const {
       if (step.bytes_max != PathStep::kUnlimited) path["bytes_max"] = step.bytes_max;
       paths.push_back(std::move(path));
     }
-    rows_json.push_back({{"op", to_string(row.op)},
-                         {"ranks", row.ranks},
-                         {"crowded", row.crowded},
-                         {"paths", std::move(paths)}});
+    Json row_json{{"op", to_string(row.op)}, {"ranks", row.ranks}, {"crowded", row.crowded}};
+    if (row.memory != Memory::host) row_json["memory"] = to_string(row.memory);
+    row_json["paths"] = std::move(paths);
+    rows_json.push_back(std::move(row_json));
   }
   const Json document{
       {"schema", kSchema},

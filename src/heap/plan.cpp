@@ -81,13 +81,30 @@ std::size_t end_of(const PlannedSlot& slot) {
 
 /// Where a slot goes behind those declared before it: common ones lie at the start, those of each
 /// stage behind them.
-std::size_t next_offset(std::span<const PlannedSlot> slots, std::optional<std::uint32_t> stage) {
-  std::size_t offset = 0;
+std::size_t next_offset(std::span<const PlannedSlot> slots, std::optional<std::uint32_t> stage,
+                        std::size_t first) {
+  std::size_t offset = first;
   for (const PlannedSlot& slot : slots) {
     const bool before = !slot.spec.stage || slot.spec.stage == stage;
     if (before) offset = std::max(offset, end_of(slot));
   }
   return offset;
+}
+
+void check_memory(const PlanOptions& options) {
+  const std::string memory(to_string(options.memory));
+  const auto pin = options.path_table.pin();
+  if (pin && memory_of(*pin) != options.memory) {
+    throw Error(
+        ErrorCode::usage,
+        "path " + std::string(to_string(*pin)) + " is pinned, which is none for memory " + memory,
+        std::nullopt, "plan");
+  }
+  if (options.memory == Memory::host || options.symmetry == Symmetry::on) return;
+  throw Error(ErrorCode::usage,
+              "symmetric memory cannot be switched off on cuda: calls push through scratch and "
+              "read nothing where it lies",
+              std::nullopt, "plan");
 }
 
 std::uint32_t send_recv_mask(std::span<const PlannedSendRecv> send_recvs) {
@@ -108,6 +125,7 @@ Plan::Plan(Layout layout, const PlanOptions& options)
                     std::to_string(kLanesMax),
                 std::nullopt, "plan");
   }
+  check_memory(options_);
 }
 
 SlotId Plan::slot(std::string name, const SlotSpec& spec) {
@@ -127,7 +145,7 @@ SlotId Plan::slot(std::string name, const SlotSpec& spec) {
   }
   planned.name = std::move(name);
   planned.spec = spec;
-  planned.offset = next_offset(slots_, spec.stage);
+  planned.offset = next_offset(slots_, spec.stage, heap::first_offset(options_.memory));
   for (PlannedSlot& slot : slots_) {
     if (!spec.stage && slot.spec.stage) slot.offset += planned.bytes();
   }
@@ -137,6 +155,12 @@ SlotId Plan::slot(std::string name, const SlotSpec& spec) {
 
 void Plan::send_recv(GroupKind kind, const SendRecvSpec& spec) {
   const std::string what = "send_recv of group " + std::string(to_string(kind));
+  if (options_.memory != Memory::host) {
+    throw Error(ErrorCode::unsupported,
+                what + ": there is no send and recv on memory " +
+                    std::string(to_string(options_.memory)) + " yet; use all_to_allv",
+                std::nullopt, "plan");
+  }
   const auto same_kind = [&](const PlannedSendRecv& planned) { return planned.kind == kind; };
   if (std::any_of(send_recvs_.begin(), send_recvs_.end(), same_kind)) {
     throw Error(ErrorCode::usage, what + " is declared twice", std::nullopt, "plan");

@@ -217,7 +217,7 @@ TEST(PathTableJson, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(changed("/rows/1/ranks", 2.5), HasSubstr("'rows[1].ranks'"));
   EXPECT_THAT(changed("/rows/1/crowded", 0), HasSubstr("'rows[1].crowded' is not true or false"));
   EXPECT_THAT(changed("/rows/1/paths", nullptr), HasSubstr("'rows[1].paths' is not an array"));
-  EXPECT_THAT(changed("/rows/1/paths/0/path", "gpu_ll"), HasSubstr("'rows[1].paths[0].path'"));
+  EXPECT_THAT(changed("/rows/1/paths/0/path", "no_path"), HasSubstr("'rows[1].paths[0].path'"));
   EXPECT_THAT(changed("/rows/1/paths/0/bytes_max", "many"),
               HasSubstr("'rows[1].paths[0].bytes_max'"));
   EXPECT_THAT(changed("/rows/1/paths/0/bytes", 1),

@@ -1,0 +1,51 @@
+#pragma once
+
+// Which kernels a call becomes: pure, of what all members know, so that all of them launch alike.
+//
+// A call that finds room in its scratch is one launch. One that does not is cut into windows: of an
+// all_reduce or broadcast pieces of the operand, of a gather or scatter pieces of the whole
+// operand, which are uneven gathers and scatters themselves. All_reduce in two steps that is too
+// large for one kernel becomes a reduce_scatter and an all_gather, which give the same bits.
+
+#include <cstdint>
+#include <span>
+
+#include <cohort/verdict.hpp>
+
+#include "backend/cuda/abi.hpp"
+#include "base/function_ref.hpp"
+
+namespace cohort::cuda {
+
+/// What the devices of all ranks can do, as they have agreed at commit.
+struct GridLimits {
+  /// Threads of a call that run at once whatever runs in other lanes: of the smallest device,
+  /// shared by its ranks and the lanes. Fewer than kFlagLines count as that many.
+  std::uint32_t resident_threads = 2048;
+};
+
+/// How many threads a block has for parts of up to so many lines.
+struct GridRow {
+  std::uint64_t lines_max;
+  std::uint32_t threads;
+};
+
+/// As measured on two H200 with NVLink; flat within some per cent around the optimum.
+std::span<const GridRow> built_in_grid() noexcept;
+
+/// Lines of one buffer that the call takes on the member that takes the most, with sentinels in the
+/// data. `call` needs op, root, bytes, counts, algorithm and the members' count.
+std::uint64_t most_scratch_lines(const KernelCall& call) noexcept;
+
+/// Whether the call can be launched, if need be in windows: false only for all_to_all and
+/// all_to_allv that are larger than what is planned.
+bool can_be_launched(const KernelCall& call) noexcept;
+
+/// Calls `emit` for each launch of `call`, whose operands, sizes, counts and members stand for the
+/// whole operation: with algorithm, protocol, grid and operands of that launch, and hash and tally
+/// as they were. Counts of windows are written into `counts`, which has room for one of each
+/// member. Requires: `can_be_launched`.
+void for_each_launch(const KernelCall& call, Path path, const GridLimits& limits,
+                     std::span<std::uint64_t> counts, FunctionRef<void(const KernelCall&)> emit);
+
+}  // namespace cohort::cuda
