@@ -86,7 +86,10 @@ enum cohort_path {
   COHORT_PATH_LOCAL = 1,       /* a group of one rank: nothing to exchange */
   COHORT_PATH_HOST_INLINE = 2, /* the operand travelled with the header */
   COHORT_PATH_HOST_DIRECT = 3, /* peers read the operand where it lies */
-  COHORT_PATH_HOST_STAGED = 4  /* every rank copied its operand first */
+  COHORT_PATH_HOST_STAGED = 4, /* every rank copied its operand first */
+  COHORT_PATH_GPU_LL = 5,      /* pushed to peers, flags in the data */
+  COHORT_PATH_GPU_LAMPORT = 6, /* pushed to peers, sentinels in the data */
+  COHORT_PATH_GPU_TWO_SHOT = 7 /* each member reduces a part, then passes it on */
 };
 
 /* Why a call took its path. */
@@ -97,8 +100,12 @@ enum cohort_reason {
   COHORT_REASON_OPERAND_NOT_IN_HEAP = 3,
   COHORT_REASON_DTYPE_UNSUPPORTED = 4,
   COHORT_REASON_OVER_BUDGET = 5,
-  COHORT_REASON_OVER_INLINE_LIMIT = 6
+  COHORT_REASON_OVER_INLINE_LIMIT = 6,
+  COHORT_REASON_OP_UNSUPPORTED = 7
 };
+
+/* Where the buffers of a plan lie. */
+enum cohort_memory { COHORT_MEMORY_HOST = 0, COHORT_MEMORY_CUDA = 1 };
 
 /* Stable spellings, e.g. "attn_cp", "bf16", "all_reduce"; "unknown" for other numbers. */
 COHORT_API const char* cohort_error_name(int code);

@@ -74,7 +74,10 @@ constexpr std::array kPaths =
     std::to_array<Pair<Path>>({{COHORT_PATH_LOCAL, Path::local},
                                {COHORT_PATH_HOST_INLINE, Path::host_inline},
                                {COHORT_PATH_HOST_DIRECT, Path::host_direct},
-                               {COHORT_PATH_HOST_STAGED, Path::host_staged}});
+                               {COHORT_PATH_HOST_STAGED, Path::host_staged},
+                               {COHORT_PATH_GPU_LL, Path::gpu_ll},
+                               {COHORT_PATH_GPU_LAMPORT, Path::gpu_lamport},
+                               {COHORT_PATH_GPU_TWO_SHOT, Path::gpu_two_shot}});
 
 constexpr std::array kReasons =
     std::to_array<Pair<Reason>>({{COHORT_REASON_OK, Reason::ok},
@@ -83,7 +86,8 @@ constexpr std::array kReasons =
                                  {COHORT_REASON_OPERAND_NOT_IN_HEAP, Reason::operand_not_in_heap},
                                  {COHORT_REASON_DTYPE_UNSUPPORTED, Reason::dtype_unsupported},
                                  {COHORT_REASON_OVER_BUDGET, Reason::over_budget},
-                                 {COHORT_REASON_OVER_INLINE_LIMIT, Reason::over_inline_limit}});
+                                 {COHORT_REASON_OVER_INLINE_LIMIT, Reason::over_inline_limit},
+                                 {COHORT_REASON_OP_UNSUPPORTED, Reason::op_unsupported}});
 
 template <typename Table, typename Enum>
 std::uint32_t find_number(const Table& table, Enum value) noexcept {

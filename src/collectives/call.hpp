@@ -23,6 +23,7 @@ struct Call {
   Tensor output;      ///< where the result goes
   /// Elements by member, of the v-forms; of all_to_allv row by row, from member i to member j.
   std::span<const std::size_t> counts;
+  void* stream = nullptr;  ///< of calls on GPU memory
 };
 
 constexpr bool is_reduction(Op op) noexcept {

@@ -10,6 +10,7 @@
 #include <cohort/ledger.hpp>
 #include <cohort/verdict.hpp>
 
+#include "backend/backend.hpp"
 #include "collectives/call.hpp"
 #include "heap/pools.hpp"
 #include "heap/slot_rings.hpp"
@@ -20,6 +21,8 @@ class Executor {
  public:
   virtual ~Executor() = default;
 
+  /// Resolves what lies in peers' arenas, once they are mapped and before the first call.
+  virtual void attach() = 0;
   /// Runs one call. Collective over this rank's group of `kind`.
   virtual Verdict run(GroupKind kind, const Call& call) = 0;
   /// Waits until no peer reads this rank's copy of `entry` any more: it may then be written.
@@ -34,6 +37,14 @@ class Executor {
   /// What became of messages that this rank sent and does not know of: not received, or refused.
   /// Once all ranks have made their last call.
   virtual std::vector<std::string> lost_messages() = 0;
+  /// Returns once everything in the stream has ended. Throws: the job's fault, Error{timeout}, and
+  /// Error{usage} where calls take no stream.
+  virtual void wait(void* stream) = 0;
+  /// Waits until nothing that this rank began touches its arena any more; false if that lasts past
+  /// `deadline`.
+  virtual bool quiesce(Arena::TimePoint deadline) noexcept = 0;
+  /// Goes on with the counts of the executor whose generation this one replaces.
+  virtual void inherit_ledger(const Executor& previous) = 0;
   virtual void append_ledger(std::vector<LedgerRow>& rows) const = 0;
   virtual void clear_ledger() = 0;
 };

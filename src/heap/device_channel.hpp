@@ -20,7 +20,7 @@ static_assert(kPathCount <= kTallyPaths);
 inline constexpr std::size_t kDeviceSyncBytes = align_up(
     sizeof(cuda::ChannelWords) + kOpCount * kTallyPaths * sizeof(cuda::Tally), kAlignmentBytes);
 /// What hosts note of a channel's calls, in the host words.
-inline constexpr std::size_t kNotesBytes = 2048;
+inline constexpr std::size_t kNotesBytes = 4096;
 /// No two sources share a chunk.
 inline constexpr std::size_t kChunkBytes = std::size_t{cuda::kChunkLines} * cuda::kLineBytes;
 /// With more than two members, more scratch than one operand takes pays only while calls are small.

@@ -9,7 +9,6 @@
 #include <cohort/error.hpp>
 #include <cohort/session.hpp>
 
-#include "backend/host/host_backend.hpp"
 #include "base/system_limits.hpp"
 #include "base/test_point.hpp"
 #include "heap/plan_text.hpp"
@@ -154,7 +153,8 @@ void decide(host::Domain& domain, std::uint32_t generation, TimePoint deadline) 
   throw domain.abort_cause(generation, kPhase);
 }
 
-std::unique_ptr<SessionState> commit_steps(World& world, const Plan& plan) {
+std::unique_ptr<SessionState> commit_steps(World& world, const Plan& plan,
+                                           const CommitOptions& options) {
   host::Domain& domain = world.domain();
   const TimePoint deadline = domain.deadline_after(domain.limits().setup);
   test_point("commit.agree");
@@ -171,9 +171,14 @@ std::unique_ptr<SessionState> commit_steps(World& world, const Plan& plan) {
   const std::uint32_t generation = domain.next_generation();
   auto state = std::make_unique<SessionState>(domain, plan, generation);
   state->choose_paths(crowded);
-  host::HostBackend backend(domain.shared_from_this());
+  if (plan.options().memory != Memory::host) {
+    run_agreed(domain, kPhase, deadline, StepKind::local, [&] { state->open_memory(options); });
+    state->agree_on_memory(deadline);
+  } else {
+    state->open_memory(options);
+  }
   test_point("commit.allocate");
-  run_agreed(domain, kPhase, deadline, StepKind::local, [&] { state->allocate(backend); });
+  run_agreed(domain, kPhase, deadline, StepKind::local, [&] { state->allocate(); });
   test_point("commit.map");
   run_agreed(domain, kPhase, deadline, StepKind::exchanging, [&] { state->map_peers(deadline); });
   test_point("commit.prove");
@@ -187,9 +192,9 @@ std::unique_ptr<SessionState> commit_steps(World& world, const Plan& plan) {
 
 }  // namespace
 
-Session commit(World& world, const Plan& plan) {
+Session commit(World& world, const Plan& plan, const CommitOptions& options) {
   return Session(
-      or_out_of_memory(world.domain(), kPhase, [&] { return commit_steps(world, plan); }));
+      or_out_of_memory(world.domain(), kPhase, [&] { return commit_steps(world, plan, options); }));
 }
 
 }  // namespace cohort

@@ -9,7 +9,6 @@
 
 #include <cohort/error.hpp>
 
-#include "collectives/host/host_executor.hpp"
 #include "session/session_state.hpp"
 
 namespace cohort {

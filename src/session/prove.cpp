@@ -1,15 +1,31 @@
 #include <algorithm>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <cohort/error.hpp>
 
-#include "collectives/host/host_executor.hpp"
 #include "session/session_state.hpp"
 
 // The last step of commit before the decision: every slot and pool runs its path once at its
 // maximum, so that a wrong offset or mapping shows now, and nothing is lazy afterwards.
 
 namespace cohort {
+namespace {
+
+/// What one look at the arena takes of host memory, at most.
+constexpr std::size_t kPieceWords = std::size_t{1} << 18U;
+
+/// Calls `use(piece, first)` for pieces of `words` words, each in host memory.
+template <typename Use>
+void for_each_piece(std::size_t words, const Use& use) {
+  std::vector<std::uint32_t> memory(std::min(words, kPieceWords));
+  for (std::size_t first = 0; first < words; first += kPieceWords) {
+    use(std::span(memory).first(std::min(kPieceWords, words - first)), first);
+  }
+}
+
+}  // namespace
 
 void SessionState::prove_slots() {
   for (const GroupKind kind : all_group_kinds()) {
@@ -71,9 +87,11 @@ void SessionState::prove_operand(GroupKind kind, void* memory, std::size_t bytes
   // The last word may reach into the operand's padding: that part is written, but does not travel.
   const std::size_t words = (bytes + 3) / 4;
   const std::uint32_t last_mask = ~std::uint32_t{0} >> (words * 4 - bytes) * 8;
-  auto* data = static_cast<std::uint32_t*>(memory);
-  for (std::size_t i = 0; i < words; ++i) data[i] = is_root ? expected(i) : 0;
-  const Tensor all{data, bytes, DType::u8};
+  for_each_piece(words, [&](std::span<std::uint32_t> piece, std::size_t first) {
+    for (std::size_t i = 0; i < piece.size(); ++i) piece[i] = is_root ? expected(first + i) : 0;
+    memory_->write(static_cast<std::uint32_t*>(memory) + first, piece.data(), piece.size_bytes());
+  });
+  const Tensor all{memory, bytes, DType::u8};
   collectives::Call call;
   call.op = Op::broadcast;
   call.dtype = DType::u8;
@@ -81,9 +99,17 @@ void SessionState::prove_operand(GroupKind kind, void* memory, std::size_t bytes
   call.input = all;
   call.output = all;
   static_cast<void>(executor_->run(kind, call));
-  for (std::size_t i = 0; i < words; ++i) {
-    const std::uint32_t difference = data[i] ^ expected(i);
-    if ((i + 1 < words ? difference : difference & last_mask) == 0) continue;
+  if (host_words_) executor_->wait(nullptr);
+  bool shows = true;
+  for_each_piece(words, [&](std::span<std::uint32_t> piece, std::size_t first) {
+    memory_->read(piece.data(), static_cast<std::uint32_t*>(memory) + first, piece.size_bytes());
+    for (std::size_t i = 0; i < piece.size(); ++i) {
+      const std::uint32_t difference = piece[i] ^ expected(first + i);
+      const bool last = first + i + 1 == words;
+      shows = shows && (last ? difference & last_mask : difference) == 0;
+    }
+  });
+  if (!shows) {
     // To all at once: the others may be waiting for this rank in the next broadcast.
     domain_->fail(Error(ErrorCode::system,
                         what + " does not show what rank " +

@@ -5,15 +5,16 @@
 // Up to there nothing of the old generation is touched, no channel of it is used, and a failure on
 // any rank leaves all of them with the old plan.
 
+#include <algorithm>
 #include <new>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <cohort/error.hpp>
 
 #include "base/test_point.hpp"
-#include "collectives/host/host_executor.hpp"
 #include "heap/footprint.hpp"
 #include "session/agree.hpp"
 #include "session/session_state.hpp"
@@ -34,6 +35,9 @@ std::uint64_t stamp_of(WorldRank rank, heap::EntryId entry, std::uint32_t genera
   return (where ^ std::uint64_t{generation} << 16U ^ rank.index()) * 0x9E37'79B9'7F4A'7C15U;
 }
 
+/// What one look at the arena takes of host memory, at most.
+constexpr std::size_t kPieceWords = std::size_t{1} << 17U;
+
 /// Stands for a pool where slots stand with an entry.
 heap::EntryId entry_for(std::size_t pool) {
   return {0xFFFF, static_cast<std::uint32_t>(pool)};
@@ -48,7 +52,7 @@ struct SessionState::Next {
   std::unique_ptr<heap::HeapView> view;
   std::unique_ptr<heap::SlotRings> rings;
   std::optional<heap::Pools::Next> pools;
-  std::unique_ptr<host::HostExecutor> executor;
+  std::unique_ptr<collectives::Executor> executor;
 };
 
 heap::ArenaLayout SessionState::layout_after(const Plan& next) const {
@@ -112,6 +116,8 @@ void SessionState::extend(Next& next) {
   const std::size_t added = next.layout.arena.bytes - layout_.arena.bytes;
   const std::size_t added_privately = next.layout.private_slots.bytes - layout_.private_slots.bytes;
   if (added != 0) arena_->extend(added);
+  const std::size_t added_words = next.layout.host_words.bytes - layout_.host_words.bytes;
+  if (added_words != 0) host_words_->extend(added_words);
   if (added_privately != 0) private_slots_->extend(added_privately);
   for (std::size_t i = 0; i < next.plan.slots_.size(); ++i) {
     next.plan.slots_[i].offset = next.layout.slots[i].offset;
@@ -124,15 +130,14 @@ void SessionState::extend(Next& next) {
 }
 
 void SessionState::map_next(Next& next, host::Domain::TimePoint deadline) {
-  host::HostExecutorOptions options;
-  options.generation = next.generation;
-  options.kept_bytes = layout_.arena.bytes;
-  options.crowded = crowded_;
-  options.nodes = nodes_;
-  options.pools = &scopes_->pools;
-  next.executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, next.plan, next.layout,
-                                                       slots(), *next.rings, options);
+  ExecutorParts parts{*arena_,     host_words_.get(), next.plan, next.layout,    slots(),
+                      *next.rings, scopes_->pools,    nodes_,    next.generation};
+  parts.kept_bytes = layout_.arena.bytes;
+  parts.previous = executor_.get();
+  parts.crowded = crowded_;
+  next.executor = memory_->make_executor(parts);
   arena_->map_peers(deadline);
+  if (host_words_) host_words_->map_peers(deadline);
   next.executor->attach();
 }
 
@@ -148,6 +153,26 @@ bool SessionState::is_new(std::uint32_t slot, const Next& next) const {
   return slot >= plan_.slots().size() || !(plan_.slots()[slot].spec == planned.spec);
 }
 
+void SessionState::write_stamps(std::byte* to, std::size_t words, std::uint64_t stamp) const {
+  std::vector<std::uint64_t> piece(std::min(words, kPieceWords));
+  for (std::size_t first = 0; first < words; first += kPieceWords) {
+    const std::size_t count = std::min(kPieceWords, words - first);
+    for (std::size_t i = 0; i < count; ++i) piece[i] = stamp + first + i;
+    memory_->write(to + first * sizeof(stamp), piece.data(), count * sizeof(stamp));
+  }
+}
+
+bool SessionState::has_stamps(const std::byte* from, std::size_t words, std::uint64_t stamp) const {
+  std::vector<std::uint64_t> piece(std::min(words, kPieceWords));
+  bool equal = true;
+  for (std::size_t first = 0; first < words; first += kPieceWords) {
+    const std::size_t count = std::min(kPieceWords, words - first);
+    memory_->read(piece.data(), from + first * sizeof(stamp), count * sizeof(stamp));
+    for (std::size_t i = 0; i < count; ++i) equal = equal && piece[i] == stamp + first + i;
+  }
+  return equal;
+}
+
 void SessionState::stamp_new_slots(const Next& next) const {
   if (!next.layout.slots_in_arena) return;
   for (std::uint32_t slot = 0; slot < next.plan.slots().size(); ++slot) {
@@ -156,16 +181,14 @@ void SessionState::stamp_new_slots(const Next& next) const {
     for (std::uint32_t entry = 0; entry < planned.entries(); ++entry) {
       const heap::EntryId id{slot, entry};
       const std::uint64_t stamp = stamp_of(domain_->rank(), id, next.generation);
-      auto* words = reinterpret_cast<std::uint64_t*>(next.view->address_of(id));
-      for (std::size_t i = 0; i < planned.entry_bytes / sizeof(stamp); ++i) words[i] = stamp + i;
+      write_stamps(next.view->address_of(id), planned.entry_bytes / sizeof(stamp), stamp);
     }
   }
   for (std::size_t pool = 0; pool < next.plan.pools().size(); ++pool) {
     if (!is_new_pool(pool, next)) continue;
     const std::uint64_t stamp = stamp_of(domain_->rank(), entry_for(pool), next.generation);
-    auto* words = reinterpret_cast<std::uint64_t*>(slots() + next.layout.pool_offsets[pool]);
-    const std::size_t count = next.plan.pools()[pool].bytes / sizeof(stamp);
-    for (std::size_t i = 0; i < count; ++i) words[i] = stamp + i;
+    write_stamps(slots() + next.layout.pool_offsets[pool],
+                 next.plan.pools()[pool].bytes / sizeof(stamp), stamp);
   }
 }
 
@@ -182,10 +205,9 @@ void SessionState::check_new_slots(const Next& next) const {
         if (!has_kind(planned, kind) || ranks.empty()) continue;
         const WorldRank peer = ranks[(slot + entry + domain_->rank().index()) % ranks.size()];
         const std::uint64_t stamp = stamp_of(peer, id, next.generation);
-        const auto* words = reinterpret_cast<const std::uint64_t*>(
-            arena_->of(peer) + planned.offset + entry * planned.entry_bytes);
-        for (std::size_t i = 0; i < planned.entry_bytes / sizeof(stamp); ++i) {
-          if (words[i] == stamp + i) continue;
+        const std::byte* const theirs =
+            arena_->of(peer) + planned.offset + entry * planned.entry_bytes;
+        if (!has_stamps(theirs, planned.entry_bytes / sizeof(stamp), stamp)) {
           throw Error(ErrorCode::system,
                       "slot '" + planned.name + "' entry " + std::to_string(entry) +
                           " does not show what rank " + std::to_string(peer.index()) +
@@ -207,10 +229,8 @@ void SessionState::check_new_pools(const Next& next) const {
       if (ranks.empty()) continue;
       const WorldRank peer = ranks[(pool + domain_->rank().index()) % ranks.size()];
       const std::uint64_t stamp = stamp_of(peer, entry_for(pool), next.generation);
-      const auto* words =
-          reinterpret_cast<const std::uint64_t*>(arena_->of(peer) + next.layout.pool_offsets[pool]);
-      for (std::size_t i = 0; i < planned.bytes / sizeof(stamp); ++i) {
-        if (words[i] == stamp + i) continue;
+      const std::byte* const theirs = arena_->of(peer) + next.layout.pool_offsets[pool];
+      if (!has_stamps(theirs, planned.bytes / sizeof(stamp), stamp)) {
         throw Error(ErrorCode::system,
                     "pool '" + planned.name + "' does not show what rank " +
                         std::to_string(peer.index()) + " wrote into it",
@@ -223,6 +243,7 @@ void SessionState::check_new_pools(const Next& next) const {
 void SessionState::drop_extension(std::uint64_t strays) noexcept {
   arena_->shrink_to(layout_.arena.bytes);
   if (private_slots_) private_slots_->shrink_to(layout_.private_slots.bytes);
+  if (host_words_) host_words_->shrink_to(layout_.host_words.bytes);
   registrations_at_commit_ = registrations() - strays;
 }
 

@@ -89,6 +89,9 @@ void Scope::release(const Buffer& block) {
 Scope SessionState::scope(GroupKind group, Symmetry symmetry) {
   check_open();
   const std::string name(to_string(group));
+  if (symmetry == Symmetry::off && plan_.options().memory != Memory::host) {
+    refuse("a scope without symmetric memory is none on cuda: any memory of the GPU will do there");
+  }
   if (symmetry == Symmetry::on && !plan_.pool_of(group)) {
     refuse("no pool of the plan serves group " + name +
            ", so a scope has no memory for it; declare one with Plan::pool");
@@ -110,6 +113,7 @@ heap::BlockId SessionState::allocate_block(GroupKind group, Symmetry symmetry, s
     }
     if (plan_.options().strict) throw_over_budget(group, bytes);
   }
+  if (plan_.options().memory != Memory::host) throw_no_room(group, bytes);
   try {
     return pools.allocate_ordinary(
         group, bytes, symmetry == Symmetry::on ? Reason::over_budget : Reason::disabled, scope);
@@ -121,6 +125,19 @@ heap::BlockId SessionState::allocate_block(GroupKind group, Symmetry symmetry, s
                             " bytes for group " + std::string(to_string(group)),
                         domain_->rank(), kPhase));
   }
+}
+
+// Beside the arena there is no memory that this library may take while kernels are captured.
+void SessionState::throw_no_room(GroupKind group, std::size_t bytes) const {
+  const PoolId id = plan_.pool_of(group).value();
+  const PlannedPool& pool = plan_.pool(id);
+  throw Error(ErrorCode::out_of_memory,
+              "pool '" + pool.name + "' has no room for a block of " + std::to_string(bytes) +
+                  " bytes for group " + std::string(to_string(group)) + ": its budget is " +
+                  std::to_string(pool.bytes) + " bytes, " +
+                  std::to_string(scopes_->pools.use_of(id).live_bytes) +
+                  " of them in use; plan a larger one",
+              std::nullopt, kPhase);
 }
 
 void SessionState::throw_over_budget(GroupKind group, std::size_t bytes) const {

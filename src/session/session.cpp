@@ -83,6 +83,10 @@ std::vector<LedgerRow> Session::ledger() const {
   return state_->ledger();
 }
 
+void Session::wait(Stream stream) {
+  state_->wait(stream);
+}
+
 void Session::close() {
   state_->close(state_->setup_limit());
 }

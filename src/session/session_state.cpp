@@ -6,11 +6,11 @@
 
 #include <cohort/error.hpp>
 
+#include "backend/host/host_backend.hpp"
 #include "backend/host/memory_node.hpp"
 #include "base/log.hpp"
 #include "base/test_point.hpp"
 #include "collectives/header.hpp"
-#include "collectives/host/host_executor.hpp"
 #include "collectives/host/last_calls.hpp"
 #include "collectives/path_table.hpp"
 #include "session/agree.hpp"
@@ -29,8 +29,12 @@ SessionState::~SessionState() {
   domain_->remove_history(*this);
   release_leases();
   if (scopes_) scopes_->session = nullptr;
-  if (!sealed_ || closed_ || domain_->poisoned()) return;
-  // Collective work in a destructor could hang; peers learn of it as they would of a death.
+  if (sealed_ && !closed_ && !domain_->poisoned()) tell_of_dropping();
+  end_calls();
+}
+
+/// Collective work in a destructor could hang; peers learn of it as they would of a death.
+void SessionState::tell_of_dropping() noexcept {
   log(LogLevel::warning,
       "rank " + std::to_string(domain_->rank().index()) + " dropped its session without close()");
   domain_->publish_fault(Error(
@@ -39,11 +43,33 @@ SessionState::~SessionState() {
       domain_->rank(), "close"));
 }
 
-void SessionState::allocate(Backend& backend) {
-  arena_ = backend.allocate(layout_.arena.bytes, layout_.arena.reserved_bytes);
-  if (layout_.private_slots.bytes != 0) {
-    private_slots_ =
-        backend.allocate(layout_.private_slots.bytes, layout_.private_slots.reserved_bytes);
+/// Before the arena goes: kernels that still run would fault, and take the process's GPU with them.
+void SessionState::end_calls() noexcept {
+  const bool ended =
+      !executor_ || executor_->quiesce(domain_->deadline_after(domain_->limits().steady));
+  if (memory_) memory_->stop();
+  if (ended) return;
+  log(LogLevel::error, "rank " + std::to_string(domain_->rank().index()) +
+                           " keeps memory of a session whose calls have not ended");
+  static_cast<void>(executor_.release());
+  static_cast<void>(arena_.release());
+  static_cast<void>(host_words_.release());
+  static_cast<void>(memory_.release());
+}
+
+void SessionState::open_memory(const CommitOptions& options) {
+  memory_ = make_session_memory(*domain_, plan_.options().memory, options);
+}
+
+void SessionState::allocate() {
+  const auto take = [this](const heap::AddressRange& range) {
+    return memory_->allocate(range.bytes, range.reserved_bytes);
+  };
+  arena_ = take(layout_.arena);
+  if (layout_.private_slots.bytes != 0) private_slots_ = take(layout_.private_slots);
+  if (layout_.host_words.bytes != 0) {
+    host::HostBackend backend(domain_->shared_from_this());
+    host_words_ = backend.allocate(layout_.host_words.bytes, layout_.host_words.reserved_bytes);
   }
   view_ = std::make_unique<heap::HeapView>(plan_, layout_, stage_, slots());
   rings_ = std::make_unique<heap::SlotRings>(plan_, layout_.reader_count(stage_));
@@ -52,22 +78,22 @@ void SessionState::allocate(Backend& backend) {
 }
 
 void SessionState::map_peers(host::Domain::TimePoint deadline) {
-  host::HostExecutorOptions options;
-  options.generation = generation_;
-  options.first_sequence = first_sequence_;
-  options.crowded = crowded_;
   nodes_ = nodes_of_ranks(deadline);
-  options.nodes = nodes_;
-  options.pools = &scopes_->pools;
-  auto executor = std::make_unique<host::HostExecutor>(*domain_, *arena_, plan_, layout_, slots(),
-                                                       *rings_, options);
+  ExecutorParts parts{*arena_, host_words_.get(), plan_,  layout_,    slots(),
+                      *rings_, scopes_->pools,    nodes_, generation_};
+  parts.first_sequence = first_sequence_;
+  parts.crowded = crowded_;
+  auto executor = memory_->make_executor(parts);
   arena_->map_peers(deadline);
+  if (host_words_) host_words_->map_peers(deadline);
   executor->attach();
   executor_ = std::move(executor);
+  memory_->start(*arena_);
   domain_->add_history(*this);
 }
 
 std::string SessionState::last_calls_of(WorldRank rank) const {
+  if (host_words_) return {};  // sequences lie with the GPUs, which have their own deadlines
   return host::last_calls_of(rank, domain_->rank(), groups_, layout_, *arena_);
 }
 
@@ -90,7 +116,8 @@ void SessionState::seal() noexcept {
 }
 
 std::uint64_t SessionState::registrations() const noexcept {
-  return arena_->registrations() + (private_slots_ ? private_slots_->registrations() : 0);
+  return arena_->registrations() + (private_slots_ ? private_slots_->registrations() : 0) +
+         (host_words_ ? host_words_->registrations() : 0);
 }
 
 std::uint64_t SessionState::registrations_since_commit() const noexcept {
@@ -160,7 +187,7 @@ Buffer SessionState::take(SlotId slot) {
 PathChoice SessionState::explain(GroupKind kind, Op op, DType dtype, std::size_t bytes) const {
   return collectives::choose_path(plan_.options().path_table,
                                   {plan_.layout().group_size(kind), plan_.options().symmetry, op,
-                                   bytes, dtype, Reason::ok, crowded_});
+                                   bytes, dtype, Reason::ok, crowded_, plan_.options().memory});
 }
 
 Verdict SessionState::run(GroupKind kind, const collectives::Call& call) {
@@ -168,9 +195,14 @@ Verdict SessionState::run(GroupKind kind, const collectives::Call& call) {
   return or_out_of_memory(*domain_, to_string(call.op), [&] { return executor_->run(kind, call); });
 }
 
+void SessionState::wait(Stream stream) {
+  check_open();
+  executor_->wait(stream.handle);
+}
+
 std::size_t SessionState::measured_bytes() const {
   return arena_->measured_bytes() + (private_slots_ ? private_slots_->measured_bytes() : 0) +
-         domain_->control_bytes();
+         (host_words_ ? host_words_->measured_bytes() : 0) + domain_->control_bytes();
 }
 
 std::vector<LedgerRow> SessionState::ledger() const {
@@ -185,6 +217,7 @@ void SessionState::close(std::chrono::milliseconds limit) {
   if (!domain_->poisoned()) {
     or_out_of_memory(*domain_, "close", [&] {
       const auto deadline = domain_->deadline_after(limit);
+      static_cast<void>(executor_->quiesce(deadline));
       test_point("close.meet");
       domain_->all_gather({}, "close", deadline);
       lost = lost_messages(deadline);

@@ -25,12 +25,10 @@
 #include "heap/heap_view.hpp"
 #include "heap/pools.hpp"
 #include "heap/slot_rings.hpp"
+#include "session/session_memory.hpp"
 
 namespace cohort {
 
-namespace host {
-class HostExecutor;
-}
 /// What a session shares with its scopes, which may outlive it.
 struct ScopeContext {
   ScopeContext(const Plan& plan, const heap::ArenaLayout& layout, std::byte* slots,
@@ -51,8 +49,12 @@ class SessionState final : public host::CallHistory {
 
   /// Settles how paths are chosen, by what all ranks have agreed on.
   void choose_paths(bool crowded) noexcept { crowded_ = crowded; }
+  /// Finds the memory that the plan asks for. Local. Throws: Error{usage, unsupported, cuda}.
+  void open_memory(const CommitOptions& options);
+  /// Agrees with the other ranks on what calls in that memory depend on. Collective.
+  void agree_on_memory(host::Domain::TimePoint deadline) { memory_->agree(plan_, deadline); }
   /// Takes this rank's memory from the system. Local. Throws: Error{out_of_memory, system}.
-  void allocate(Backend& backend);
+  void allocate();
   /// Calls that count as made before the first one; tests begin near the wrap. Before `map_peers`.
   void set_first_sequence(std::uint64_t sequence) noexcept { first_sequence_ = sequence; }
   /// Writes this rank's synchronisation words, then maps every peer's arena. Collective.
@@ -78,6 +80,7 @@ class SessionState final : public host::CallHistory {
   void verify(std::chrono::milliseconds limit);
   PathChoice explain(GroupKind kind, Op op, DType dtype, std::size_t bytes) const;
   Verdict run(GroupKind kind, const collectives::Call& call);
+  void wait(Stream stream);
 
   const Plan& plan() const noexcept { return plan_; }
   std::uint32_t generation() const noexcept { return generation_; }
@@ -102,7 +105,8 @@ class SessionState final : public host::CallHistory {
   void await_dropped(const PlannedSlot& slot, const heap::LeaseTurn& turn, std::size_t offset);
   void note_dropped(std::size_t word_offset, std::uint64_t use) noexcept;
   std::atomic<std::uint64_t>& lease_word(WorldRank rank, std::size_t offset) const noexcept {
-    return *reinterpret_cast<std::atomic<std::uint64_t>*>(arena_->of(rank) + offset);
+    const Arena& words = host_words_ ? *host_words_ : *arena_;
+    return *reinterpret_cast<std::atomic<std::uint64_t>*>(words.of(rank) + offset);
   }
   void check_slot(SlotId slot) const;
   std::string lost_messages(host::Domain::TimePoint deadline);
@@ -126,8 +130,13 @@ class SessionState final : public host::CallHistory {
   }
 
   std::uint64_t registrations() const noexcept;
+  void write_stamps(std::byte* to, std::size_t words, std::uint64_t stamp) const;
+  bool has_stamps(const std::byte* from, std::size_t words, std::uint64_t stamp) const;
+  void end_calls() noexcept;
+  void tell_of_dropping() noexcept;
   std::vector<std::uint32_t> nodes_of_ranks(host::Domain::TimePoint deadline) const;
   void prove_entry(GroupKind kind, heap::EntryId entry);
+  [[noreturn]] void throw_no_room(GroupKind group, std::size_t bytes) const;
   [[noreturn]] void throw_over_budget(GroupKind group, std::size_t bytes) const;
   void prove_pool(GroupKind kind, std::uint32_t pool);
   void prove_operand(GroupKind kind, void* data, std::size_t bytes, std::uint32_t number,
@@ -142,12 +151,14 @@ class SessionState final : public host::CallHistory {
   std::uint32_t stage_;               // of the pipeline, of this rank
   std::vector<std::uint32_t> nodes_;  // memory node of each rank, as all of them know it
   heap::ArenaLayout layout_;
+  std::unique_ptr<SessionMemory> memory_;
   std::unique_ptr<Arena> arena_;
+  std::unique_ptr<Arena> host_words_;     // of plans in GPU memory
   std::unique_ptr<Arena> private_slots_;  // with Symmetry::off: never mapped by a peer
   std::unique_ptr<heap::HeapView> view_;
   std::unique_ptr<heap::SlotRings> rings_;
   std::shared_ptr<ScopeContext> scopes_;
-  std::unique_ptr<host::HostExecutor> executor_;
+  std::unique_ptr<collectives::Executor> executor_;
   std::uint64_t first_sequence_ = 0;
   std::uint64_t registrations_at_commit_ = 0;
   std::shared_ptr<Lease::Anchor> anchor_;  // what leases know this session by

@@ -55,6 +55,10 @@ std::uint64_t output_bytes(const KernelCall& call) {
   }
 }
 
+Extent sent_extent(const KernelCall& call, std::uint32_t from, std::uint32_t to) {
+  return {cuda::input_begin(call, from, to), cuda::sent_bytes(call, from, to)};
+}
+
 bool is_real(DType dtype) {
   return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16;
 }
@@ -268,15 +272,14 @@ class Kernel {
     // Copies: in place, results overwrite what others have yet to get.
     for (std::uint32_t to = 0; to < count(); ++to) {
       if (to == self()) continue;
-      push(to, read_input(cuda::sent_extent(call_, self(), to)),
-           cuda::scratch_line(call_, self(), to));
+      push(to, read_input(sent_extent(call_, self(), to)), cuda::scratch_line(call_, self(), to));
     }
     std::vector<Bytes> parts(count());
-    parts[self()] = read_input(cuda::sent_extent(call_, self(), self()));
+    parts[self()] = read_input(sent_extent(call_, self(), self()));
     for (std::uint32_t from = 0; from < count(); ++from) {
       if (from == self()) continue;
       compare_headers(from);
-      parts[from] = receive(from, cuda::sent_extent(call_, from, self()).bytes,
+      parts[from] = receive(from, cuda::sent_bytes(call_, from, self()),
                             cuda::scratch_line(call_, from, self()));
     }
     if (cuda::is_reduction_call(call_.op)) {

@@ -112,7 +112,7 @@ KernelCall window_of(const KernelCall& call, std::uint64_t begin, std::uint64_t 
 class Planner {
  public:
   Planner(Path path, const GridLimits& limits, std::span<std::uint64_t> counts,
-          FunctionRef<void(const KernelCall&)> emit)
+          FunctionRef<void(KernelCall&)> emit)
       : path_(path), limits_(limits), counts_(counts), emit_(emit) {}
 
   void plan(const KernelCall& call) {
@@ -211,7 +211,7 @@ class Planner {
   Path path_;
   GridLimits limits_;
   std::span<std::uint64_t> counts_;
-  FunctionRef<void(const KernelCall&)> emit_;
+  FunctionRef<void(KernelCall&)> emit_;
 };
 
 }  // namespace
@@ -263,7 +263,7 @@ bool can_be_launched(const KernelCall& call) noexcept {
 }
 
 void for_each_launch(const KernelCall& call, Path path, const GridLimits& limits,
-                     std::span<std::uint64_t> counts, FunctionRef<void(const KernelCall&)> emit) {
+                     std::span<std::uint64_t> counts, FunctionRef<void(KernelCall&)> emit) {
   Planner(path, limits, counts, emit).plan(call);
 }
 

@@ -46,6 +46,6 @@ bool can_be_launched(const KernelCall& call) noexcept;
 /// as they were. Counts of windows are written into `counts`, which has room for one of each
 /// member. Requires: `can_be_launched`.
 void for_each_launch(const KernelCall& call, Path path, const GridLimits& limits,
-                     std::span<std::uint64_t> counts, FunctionRef<void(const KernelCall&)> emit);
+                     std::span<std::uint64_t> counts, FunctionRef<void(KernelCall&)> emit);
 
 }  // namespace cohort::cuda

@@ -375,9 +375,13 @@ std::vector<std::string> HostExecutor::lost_messages() {
   return texts;
 }
 
-void HostExecutor::inherit_ledger(const HostExecutor& previous) {
+void HostExecutor::wait(void* /*stream*/) {
+  throw Error(ErrorCode::usage, "calls on host memory take no stream", std::nullopt, "wait");
+}
+
+void HostExecutor::inherit_ledger(const collectives::Executor& previous) {
   for (const auto& channel : channels_) {
-    for (const auto& old : previous.channels_) {
+    for (const auto& old : static_cast<const HostExecutor&>(previous).channels_) {
       const bool same = old->region().kind == channel->region().kind &&
                         old->region().lane == channel->region().lane;
       if (same) channel->ledger() = old->ledger();

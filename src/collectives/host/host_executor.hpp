@@ -41,15 +41,16 @@ class HostExecutor final : public collectives::Executor {
   HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
                const heap::ArenaLayout& layout, std::byte* slots, heap::SlotRings& rings,
                const HostExecutorOptions& options);
-  void attach();
+  void attach() override;
 
   Verdict run(GroupKind kind, const collectives::Call& call) override;
   void settle(heap::EntryId entry) override;
   void settle(heap::BlockId block) override;
   void check_idle() override;
   std::vector<std::string> lost_messages() override;
-  /// Goes on with the counts of the executor whose generation this one replaces.
-  void inherit_ledger(const HostExecutor& previous);
+  void wait(void* stream) override;
+  bool quiesce(Arena::TimePoint /*deadline*/) noexcept override { return true; }
+  void inherit_ledger(const collectives::Executor& previous) override;
   void append_ledger(std::vector<LedgerRow>& rows) const override;
   void clear_ledger() override;
 
@@ -71,9 +72,6 @@ class HostExecutor final : public collectives::Executor {
   std::optional<std::string> locate(const Channel& channel, const void* data, std::size_t bytes,
                                     const char* what,
                                     std::optional<heap::HeapOperand>& found) const;
-  std::optional<std::string> locate_block(GroupKind kind, const void* data, std::size_t bytes,
-                                          const char* what,
-                                          std::optional<heap::HeapOperand>& found) const;
   Reason operand_reason(const collectives::Call& call) const noexcept;
   collectives::Place place_of(const heap::HeapOperand& operand) const noexcept;
   /// Why an operand outside the arena was staged on this rank alone.

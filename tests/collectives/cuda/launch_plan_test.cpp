@@ -89,7 +89,7 @@ void run_launch(const std::vector<KernelCall>& calls, std::vector<MemberData>& d
     const bool two_shot = calls[to].algorithm == Algorithm::two_shot;
     for (std::uint32_t from = 0; from < members; ++from) {
       // Of all_reduce in two steps the whole is what counts here.
-      Extent sent = sent_extent(calls[from], from, to);
+      Extent sent{input_begin(calls[from], from, to), sent_bytes(calls[from], from, to)};
       if (two_shot) sent = {0, calls[from].bytes};
       const Address begin = two_shot ? 0 : output_begin(calls[to], from, to);
       for (std::uint64_t i = 0; i < sent.bytes; ++i) {

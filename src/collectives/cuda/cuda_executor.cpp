@@ -1,0 +1,293 @@
+// Calls. What faults mean is in cuda_faults.cpp, books and the states of channels in
+// cuda_books.cpp.
+
+#include "collectives/cuda/cuda_executor.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <thread>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <cohort/error.hpp>
+
+#include "collectives/call_check.hpp"
+#include "collectives/host/operand_bytes.hpp"
+#include "collectives/operand_rule.hpp"
+#include "collectives/path_table.hpp"
+
+namespace cohort::cuda {
+
+using collectives::Call;
+using host::input_bytes;
+using host::output_bytes;
+
+namespace {
+
+constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+
+Address address(const void* memory) noexcept {
+  return OpenDevice::host(memory);
+}
+
+/// The same in every generation, so that a record says what it is about.
+std::uint32_t name_of(GroupKind kind, Lane lane) noexcept {
+  return static_cast<std::uint32_t>(kind) << 16U | lane.index();
+}
+
+/// Members must agree on how a call is cut into launches and on their grids, too.
+std::uint64_t launch_hash(std::uint64_t call_hash, const KernelCall& launch,
+                          std::uint64_t number) noexcept {
+  const std::array<std::uint64_t, 4> words = {
+      call_hash, number, launch.bytes,
+      std::uint64_t{launch.blocks} << 32U | launch.threads << 16U | launch.lines_per_thread << 8U |
+          static_cast<std::uint64_t>(launch.algorithm) << 4U |
+          static_cast<std::uint64_t>(launch.protocol)};
+  return XXH3_64bits(words.data(), sizeof(words));
+}
+
+/// KernelCall::bytes of the forms with equal parts.
+std::uint64_t kernel_bytes(const Call& call, std::uint32_t size) noexcept {
+  switch (call.op) {
+    case Op::all_reduce:
+    case Op::all_gather: return input_bytes(call);
+    case Op::reduce_scatter:
+    case Op::broadcast: return output_bytes(call);
+    case Op::all_to_all: return input_bytes(call) / size;
+    default: return 0;
+  }
+}
+
+}  // namespace
+
+CudaExecutor::CudaExecutor(const CudaRank& rank, const Plan& plan, const heap::ArenaLayout& layout,
+                           std::byte* slots, const CudaExecutor* previous,
+                           const CudaExecutorOptions& options)
+    : rank_(rank),
+      plan_(std::make_shared<Plan>(plan)),
+      view_(plan, layout, plan.layout().pipeline_stage(rank.domain.rank()), slots),
+      pools_(options.pools),
+      limits_(options.limits),
+      crowded_(options.crowded),
+      is_first_(previous == nullptr) {
+  first_channel_.fill(kNone);
+  if (previous == nullptr) {
+    rank_.device.fill(address(rank.arena.local()), 0, sizeof(SessionWords));
+  }
+  const std::uint32_t stage = plan.layout().pipeline_stage(rank.domain.rank());
+  for (const heap::ChannelRegion& region : layout.channels) {
+    if (heap::is_held_by(region.section, stage)) open(region, previous, options);
+  }
+}
+
+CudaExecutor::~CudaExecutor() {
+  rank_.watch.forget_reader(this);
+}
+
+void CudaExecutor::open(const heap::ChannelRegion& region, const CudaExecutor* previous,
+                        const CudaExecutorOptions& options) {
+  const WorldRank self = rank_.domain.rank();
+  const auto instance = plan_->layout().group_index(region.kind, self);
+  if (!instance) return;  // a rank that is no leader has no such group
+  std::size_t& first = first_channel_[static_cast<std::size_t>(region.kind)];
+  if (first == kNone) first = channels_.size();
+  auto channel = std::make_unique<Channel>();
+  channel->region = region;
+  channel->identity = {region.kind, *instance, region.lane, options.generation};
+  channel->ranks = plan_->layout().group_of(region.kind, self);
+  channel->self = static_cast<std::uint32_t>(
+      std::find(channel->ranks.begin(), channel->ranks.end(), self) - channel->ranks.begin());
+  const std::size_t size = channel->ranks.size();
+  counts_.resize(std::max(counts_.size(), size * size));
+  window_counts_.resize(std::max(window_counts_.size(), size));
+  KernelCall& base = channel->base;
+  base.members.count = static_cast<std::uint32_t>(size);
+  base.members.self = channel->self;
+  for (std::size_t i = 0; i < size; ++i) {
+    base.members.ranks[i] = static_cast<std::uint8_t>(channel->ranks[i].index());
+  }
+  base.map = heap::device_map(region);
+  base.channel = name_of(region.kind, region.lane);
+  base.deadline_ns =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                     rank_.domain.deadline_after(rank_.domain.limits().steady) -
+                                     rank_.domain.deadline_after(std::chrono::milliseconds(0)))
+                                     .count());
+  base.fault = rank_.watch.record_address();
+  if (region.sync_offset >= options.kept_bytes) {
+    initialise(*channel, options.first_sequence);
+    channel->launched = options.first_sequence;
+  } else if (const Channel* const old = previous->find(base.channel)) {
+    // Graphs that were captured on it stay valid.
+    channel->identity.generation = old->identity.generation;
+    channel->launched = old->launched;
+  }
+  base.generation = channel->identity.generation;
+  channels_.push_back(std::move(channel));
+}
+
+void CudaExecutor::attach() {
+  const Address first = address(rank_.arena.of(WorldRank{0}));
+  const std::uint64_t stride = rank_.domain.rank_count() > 1
+                                   ? address(rank_.arena.of(WorldRank{1})) - first
+                                   : rank_.arena.bytes();
+  for (const auto& channel : channels_) {
+    channel->base.members.arenas = first;
+    channel->base.members.stride = stride;
+    channel->notes.clear();
+    for (const WorldRank member : channel->ranks) {
+      channel->notes.push_back(reinterpret_cast<ChannelNotes*>(rank_.host_words.of(member) +
+                                                               channel->region.notes_offset));
+    }
+  }
+  if (is_first_) rank_.watch.set_reader(this);
+}
+
+CudaExecutor::Channel& CudaExecutor::channel_of(GroupKind kind, Lane lane) {
+  const std::size_t first = first_channel_[static_cast<std::size_t>(kind)];
+  if (first == kNone) {
+    throw Error(ErrorCode::usage,
+                "group " + std::string(to_string(kind)) +
+                    " is named by no slot that this rank holds and by no pool, so no memory was "
+                    "planned for it");
+  }
+  if (lane.index() >= plan_->options().lanes) {
+    throw Error(ErrorCode::usage, "lane " + std::to_string(lane.index()) + " of a plan with " +
+                                      std::to_string(plan_->options().lanes) + " lanes");
+  }
+  return *channels_[first + lane.index()];
+}
+
+Verdict CudaExecutor::run(GroupKind kind, const Call& call) {
+  Channel& channel = channel_of(kind, call.lane);
+  rank_.watch.check(to_string(call.op));
+  if (collectives::is_message(call.op)) {
+    throw Error(ErrorCode::unsupported, "there is no send and recv on memory cuda", std::nullopt,
+                std::string(to_string(call.op)));
+  }
+  const PathChoice choice = choice_of(channel, call);
+  throw_if_strict_forbids(channel, call, choice);
+  if (auto fault = collectives::find_fault(call, size_of(channel), channel.self)) {
+    refuse(channel, call, *fault);
+  }
+  const KernelCall kernel = kernel_of(channel, call);
+  if (auto fault = find_fault(channel, call, kernel)) refuse(channel, call, *fault);
+  if (choice.path == Path::local) {
+    run_local(channel, call);
+  } else {
+    launch(channel, call, kernel, choice.path);
+  }
+  return {choice.path, choice.reason, 0};
+}
+
+PathChoice CudaExecutor::choice_of(const Channel& channel, const Call& call) const noexcept {
+  collectives::PathInputs inputs;
+  inputs.group_size = size_of(channel);
+  inputs.op = call.op;
+  inputs.bytes = collectives::agreed_bytes(call);
+  inputs.dtype = call.dtype;
+  inputs.crowded = crowded_;
+  inputs.memory = Memory::cuda;
+  return collectives::choose_path(plan_->options().path_table, inputs);
+}
+
+/// Agreed on by all members, so nobody is left waiting.
+void CudaExecutor::throw_if_strict_forbids(const Channel& channel, const Call& call,
+                                           PathChoice choice) const {
+  const bool allowed = choice.reason == Reason::ok || choice.reason == Reason::group_size_one ||
+                       choice.reason == Reason::dtype_unsupported;  // refused later
+  if (!plan_->options().strict || allowed) return;
+  throw Error(ErrorCode::strict_miss,
+              "strict: " + std::string(to_string(call.op)) + " on " +
+                  collectives::describe(channel.identity.kind, channel.ranks) +
+                  " would take path " + std::string(to_string(choice.path)) + " with reason " +
+                  std::string(to_string(choice.reason)) + ": " +
+                  std::string(explain(choice.reason)),
+              std::nullopt, std::string(to_string(call.op)));
+}
+
+std::optional<std::string> CudaExecutor::find_fault(const Channel& channel, const Call& call,
+                                                    const KernelCall& kernel) const {
+  const collectives::OperandMemory memory{*plan_, view_, pools_};
+  const GroupKind kind = channel.identity.kind;
+  std::optional<heap::HeapOperand> found;
+  if (auto fault = collectives::locate_operand(memory, kind, call.input.data, input_bytes(call),
+                                               "input", found)) {
+    return fault;
+  }
+  if (auto fault = collectives::locate_operand(memory, kind, call.output.data, output_bytes(call),
+                                               "output", found)) {
+    return fault;
+  }
+  if (size_of(channel) == 1 || can_be_launched(kernel)) return std::nullopt;
+  return "the parts for one member are larger than the largest operand planned for this group, " +
+         std::to_string(channel.region.staging_entry_bytes) + " bytes";
+}
+
+/// The call as a whole, not yet made launches. Requires: it makes sense.
+KernelCall CudaExecutor::kernel_of(const Channel& channel, const Call& call) {
+  KernelCall kernel = channel.base;
+  kernel.op = call.op;
+  kernel.reduce_op = collectives::is_reduction(call.op) ? call.reduce_op : ReduceOp::sum;
+  kernel.dtype = call.dtype;
+  kernel.algorithm = Algorithm::once;
+  kernel.root = call.op == Op::broadcast ? call.root.index() : 0;
+  kernel.bytes = kernel_bytes(call, size_of(channel));
+  if (collectives::has_counts(call.op)) {
+    const std::size_t element = bytes_of(call.dtype);
+    for (std::size_t i = 0; i < call.counts.size(); ++i) counts_[i] = call.counts[i] * element;
+    kernel.counts = counts_.data();
+  }
+  kernel.input = address(call.input.data);
+  kernel.output = address(call.output.data);
+  kernel.stream = call.stream;
+  return kernel;
+}
+
+void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& whole, Path path) {
+  const std::uint64_t hash = collectives::call_hash(channel.identity, call, path);
+  ChannelNotes& notes = *channel.notes[channel.self];
+  const std::uint64_t made = notes.made.load(std::memory_order_relaxed) + 1;
+  const bool captured = is_captured(call.stream);
+  std::uint64_t number = 0;
+  for_each_launch(whole, path, limits_, window_counts_, [&](KernelCall& kernel) {
+    kernel.hash = launch_hash(hash, kernel, number);
+    if (number == 0) {
+      kernel.tally =
+          address(rank_.arena.local()) + heap::device_tally_offset(channel.region, call.op, path);
+      kernel.tally_bytes = call.op == Op::barrier ? 0 : input_bytes(call);
+    }
+    // Before a peer can meet the hash.
+    notes.noted(kernel.hash)
+        .store(collectives::record_of(call, path, kernel.hash, {}, channel.identity.generation));
+    if (!captured) ++channel.launched;
+    try {
+      rank_.device.launch(kernel);
+    } catch (const Error& error) {
+      rank_.domain.fail(error);  // peers that have launched it wait in vain
+    }
+    ++number;
+  });
+  notes.made.store(made, std::memory_order_seq_cst);
+  rank_.domain.wake();
+}
+
+bool CudaExecutor::is_captured(void* stream) const {
+  return stream != nullptr && rank_.device.is_capturing(stream);
+}
+
+void CudaExecutor::run_local(Channel& channel, const Call& call) {
+  const std::size_t bytes = output_bytes(call);
+  if (bytes != 0 && call.input.data != call.output.data) {
+    rank_.device.enqueue_copy(address(call.output.data), address(call.input.data), bytes,
+                              call.stream);
+  }
+  collectives::LedgerEntry& entry =
+      channel.ledger.entry(call.op, Path::local, Reason::group_size_one);
+  ++entry.calls;
+  if (call.op != Op::barrier) entry.bytes += input_bytes(call);
+}
+
+}  // namespace cohort::cuda

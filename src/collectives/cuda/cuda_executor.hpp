@@ -1,0 +1,130 @@
+#pragma once
+
+// Runs collectives over GPU memory: checks a call, makes it the kernels of its path, and puts them
+// into the call's stream. Invariants:
+//   1. Nobody touches another rank's operands: peers push into scratch, owners read theirs in
+//      stream order. So entries are free as soon as the stream has come so far, and `settle` never
+//      waits.
+//   2. What all members must do alike (path, grid, hash) is a function of what they have agreed on.
+//   3. Sequences, tallies and scratch live on the device: replays of graphs count.
+//   4. A call that this rank refuses launches nothing. If all members refuse it, all get the error
+//      of the lowest and go on; if any has launched it, the refusal ends the job, on all members
+//      with the text of the one that refused.
+// Thread safety: one thread per rank; `error_of` from any.
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <cohort/plan.hpp>
+
+#include "backend/backend.hpp"
+#include "backend/cuda/device.hpp"
+#include "backend/host/domain.hpp"
+#include "collectives/cuda/channel_notes.hpp"
+#include "collectives/cuda/fault_watch.hpp"
+#include "collectives/cuda/launch_plan.hpp"
+#include "collectives/executor.hpp"
+#include "collectives/ledger.hpp"
+#include "heap/arena_layout.hpp"
+#include "heap/heap_view.hpp"
+
+namespace cohort::cuda {
+
+struct CudaExecutorOptions {
+  std::uint32_t generation = 1;
+  std::uint64_t first_sequence = 0;  ///< calls counted as done; tests start near the wrap
+  bool crowded = false;
+  /// Channels in this first part of the arena go on from `previous`.
+  std::size_t kept_bytes = 0;
+  GridLimits limits;
+  const heap::Pools* pools = nullptr;
+};
+
+/// What outlives an executor, and is the session's.
+struct CudaRank {
+  host::Domain& domain;
+  OpenDevice& device;
+  FaultWatch& watch;
+  const Arena& arena;
+  const Arena& host_words;
+};
+
+class CudaExecutor final : public collectives::Executor, public FaultReader {
+ public:
+  /// Writes this rank's words and scratch into its arena.
+  CudaExecutor(const CudaRank& rank, const Plan& plan, const heap::ArenaLayout& layout,
+               std::byte* slots, const CudaExecutor* previous, const CudaExecutorOptions& options);
+  ~CudaExecutor() override;
+  CudaExecutor(const CudaExecutor&) = delete;
+  CudaExecutor& operator=(const CudaExecutor&) = delete;
+
+  void attach() override;
+  Verdict run(GroupKind kind, const collectives::Call& call) override;
+  void settle(heap::EntryId /*entry*/) override {}
+  void settle(heap::BlockId /*block*/) override {}
+  void check_idle() override;
+  std::vector<std::string> lost_messages() override { return {}; }
+  void wait(void* stream) override;
+  bool quiesce(Arena::TimePoint deadline) noexcept override;
+  void inherit_ledger(const collectives::Executor& previous) override;
+  void append_ledger(std::vector<LedgerRow>& rows) const override;
+  void clear_ledger() override;
+
+  Error error_of(const FaultRecord& record) const override;
+
+ private:
+  struct Channel {
+    heap::ChannelRegion region;
+    collectives::ChannelIdentity identity;
+    std::span<const WorldRank> ranks;
+    std::uint32_t self = 0;
+    KernelCall base = {};              ///< what all its calls have in common
+    std::vector<ChannelNotes*> notes;  ///< by member, once peers are mapped
+    /// At least so many calls have been begun outside graphs, counted as the device does.
+    std::uint64_t launched = 0;
+    collectives::Ledger ledger;  ///< what the tallies do not hold
+  };
+
+  std::uint32_t size_of(const Channel& channel) const noexcept {
+    return channel.base.members.count;
+  }
+  Channel& channel_of(GroupKind kind, Lane lane);
+  void open(const heap::ChannelRegion& region, const CudaExecutor* previous,
+            const CudaExecutorOptions& options);
+  void initialise(const Channel& channel, std::uint64_t sequence) const;
+  PathChoice choice_of(const Channel& channel, const collectives::Call& call) const noexcept;
+  void throw_if_strict_forbids(const Channel& channel, const collectives::Call& call,
+                               PathChoice choice) const;
+  std::optional<std::string> find_fault(const Channel& channel, const collectives::Call& call,
+                                        const KernelCall& kernel) const;
+  KernelCall kernel_of(const Channel& channel, const collectives::Call& call);
+  void launch(Channel& channel, const collectives::Call& call, const KernelCall& whole, Path path);
+  void run_local(Channel& channel, const collectives::Call& call);
+  [[noreturn]] void refuse(Channel& channel, const collectives::Call& call, const std::string& why);
+  void await_made(const Channel& channel, std::uint32_t member, std::uint64_t call,
+                  const collectives::Call& what);
+  bool is_captured(void* stream) const;
+  std::uint64_t counter_of(const Channel& channel, std::uint32_t member) const;
+  const Channel* find(std::uint32_t name) const noexcept;
+  std::string describe(const Channel& channel, std::uint64_t hash, std::uint32_t member) const;
+  Reason tallied_reason(Path path) const noexcept;
+  void add_tallies(const Channel& channel, collectives::Ledger& ledger) const;
+
+  CudaRank rank_;
+  std::shared_ptr<const Plan> plan_;
+  heap::HeapView view_;
+  const heap::Pools* pools_;
+  GridLimits limits_;
+  bool crowded_;
+  bool is_first_;  // else another one reads fault records until this one inherits its ledger
+  std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)
+  std::array<std::size_t, kGroupKindCount> first_channel_{};  // by kind; kNone if not planned
+  std::vector<std::uint64_t> counts_;                         // of the call in hand, in bytes
+  std::vector<std::uint64_t> window_counts_;                  // of a window of it
+};
+
+}  // namespace cohort::cuda

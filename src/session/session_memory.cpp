@@ -1,0 +1,189 @@
+#include "session/session_memory.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <cohort/error.hpp>
+
+#include "backend/cuda/cuda_backend.hpp"
+#include "backend/cuda/device.hpp"
+#include "backend/cuda/plugin_loader.hpp"
+#include "backend/host/host_backend.hpp"
+#include "collectives/cuda/cuda_executor.hpp"
+#include "collectives/cuda/fault_watch.hpp"
+#include "collectives/host/host_executor.hpp"
+#include "session/device_api.hpp"
+
+namespace cohort {
+namespace {
+
+std::atomic<const cuda::Api*> api_of_tests{nullptr};
+
+class HostMemory final : public SessionMemory {
+ public:
+  explicit HostMemory(host::Domain& domain)
+      : domain_(&domain), backend_(domain.shared_from_this()) {}
+
+  void agree(const Plan& /*plan*/, host::Domain::TimePoint /*deadline*/) override {}
+  std::unique_ptr<Arena> allocate(std::size_t bytes, std::size_t reserve_bytes) override {
+    return backend_.allocate(bytes, reserve_bytes);
+  }
+
+  std::unique_ptr<collectives::Executor> make_executor(const ExecutorParts& parts) override {
+    host::HostExecutorOptions options;
+    options.generation = parts.generation;
+    options.first_sequence = parts.first_sequence;
+    options.crowded = parts.crowded;
+    options.kept_bytes = parts.kept_bytes;
+    options.nodes = parts.nodes;
+    options.pools = &parts.pools;
+    return std::make_unique<host::HostExecutor>(*domain_, parts.arena, parts.plan, parts.layout,
+                                                parts.slots, parts.rings, options);
+  }
+  void start(Arena& /*arena*/) override {}
+  void stop() noexcept override {}
+
+  void write(void* to, const void* from, std::size_t bytes) const override {
+    std::memcpy(to, from, bytes);
+  }
+  void read(void* to, const void* from, std::size_t bytes) const override {
+    std::memcpy(to, from, bytes);
+  }
+
+ private:
+  host::Domain* domain_;
+  host::HostBackend backend_;
+};
+
+/// What a rank says of its device.
+struct DeviceWord {
+  char pci[32] = {};
+  std::uint64_t threads = 0;  ///< that it can run at once
+};
+
+class CudaMemory final : public SessionMemory {
+ public:
+  CudaMemory(host::Domain& domain, std::shared_ptr<cuda::OpenDevice> device)
+      : domain_(&domain),
+        device_(std::move(device)),
+        backend_(domain.shared_from_this(), device_),
+        watch_(domain, device_) {}
+
+  void agree(const Plan& plan, host::Domain::TimePoint deadline) override {
+    const cuda::DeviceFacts& facts = device_->facts();
+    DeviceWord mine;
+    std::memcpy(mine.pci, facts.pci, sizeof(mine.pci));
+    mine.threads = std::uint64_t{facts.multiprocessors} * facts.threads_per_multiprocessor;
+    std::vector<DeviceWord> words;
+    for (const auto& bytes :
+         domain_->all_gather(std::as_bytes(std::span(&mine, 1)), "commit", deadline)) {
+      std::memcpy(&words.emplace_back(), bytes.data(), std::min(bytes.size(), sizeof(DeviceWord)));
+    }
+    std::uint64_t fewest = ~std::uint64_t{0};
+    for (const DeviceWord& word : words) {
+      std::uint64_t sharers = 0;
+      for (const DeviceWord& other : words) {
+        sharers += std::memcmp(word.pci, other.pci, sizeof(word.pci)) == 0 ? 1 : 0;
+      }
+      sharers *= plan.options().lanes;
+      // Kernels of several may have more registers than lets all threads of a device run at once.
+      const std::uint64_t spare = sharers == 1 ? 1 : 2;
+      fewest = std::min(fewest, word.threads / (sharers * spare));
+    }
+    limits_.resident_threads = static_cast<std::uint32_t>(fewest);
+  }
+
+  std::unique_ptr<Arena> allocate(std::size_t bytes, std::size_t reserve_bytes) override {
+    if (heap::kDeviceGranuleBytes % device_->granule_bytes() != 0) {
+      throw Error(ErrorCode::unsupported,
+                  device_->name() + " gives memory in pieces of " +
+                      std::to_string(device_->granule_bytes()) + " bytes, plans count in " +
+                      std::to_string(heap::kDeviceGranuleBytes),
+                  domain_->rank(), "commit");
+    }
+    return backend_.allocate(bytes, reserve_bytes);
+  }
+
+  std::unique_ptr<collectives::Executor> make_executor(const ExecutorParts& parts) override {
+    cuda::CudaExecutorOptions options;
+    options.generation = parts.generation;
+    options.first_sequence = parts.first_sequence;
+    options.crowded = parts.crowded;
+    options.kept_bytes = parts.kept_bytes;
+    options.limits = limits_;
+    options.pools = &parts.pools;
+    return std::make_unique<cuda::CudaExecutor>(
+        cuda::CudaRank{*domain_, *device_, watch_, parts.arena, *parts.host_words}, parts.plan,
+        parts.layout, parts.slots, static_cast<const cuda::CudaExecutor*>(parts.previous), options);
+  }
+
+  void start(Arena& arena) override { watch_.start(cuda::OpenDevice::host(arena.local())); }
+  void stop() noexcept override { watch_.stop(); }
+
+  void write(void* to, const void* from, std::size_t bytes) const override {
+    device_->write(cuda::OpenDevice::host(to), from, bytes);
+  }
+  void read(void* to, const void* from, std::size_t bytes) const override {
+    device_->read(to, cuda::OpenDevice::host(from), bytes);
+  }
+
+ private:
+  host::Domain* domain_;
+  std::shared_ptr<cuda::OpenDevice> device_;
+  cuda::CudaBackend backend_;
+  cuda::FaultWatch watch_;
+  cuda::GridLimits limits_;
+};
+
+/// Throws: Error{usage} if what the environment says is no number.
+std::optional<std::uint32_t> device_from_environment() {
+  const char* const text = std::getenv("COHORT_DEVICE");
+  if (text == nullptr) return std::nullopt;
+  std::uint32_t device = 0;
+  const char* const end = text + std::strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, device);
+  if (error == std::errc{} && rest == end && text != end) return device;
+  throw Error(ErrorCode::usage,
+              "COHORT_DEVICE is '" + std::string(text) + "', which is no device's number",
+              std::nullopt, "commit");
+}
+
+std::uint32_t device_of(const cuda::Api& api, WorldRank rank, const CommitOptions& options) {
+  std::uint32_t count = 0;
+  cuda::throw_unless_ok(api.device_count(&count), "counting GPUs", rank);
+  const auto wanted = device_from_environment();
+  const std::uint32_t device =
+      wanted ? *wanted : options.device.value_or(count == 0 ? 0 : rank.index() % count);
+  if (device < count) return device;
+  throw Error(ErrorCode::usage,
+              "rank " + std::to_string(rank.index()) + " is to use device " +
+                  std::to_string(device) + " of " + std::to_string(count),
+              rank, "commit");
+}
+
+}  // namespace
+
+const cuda::Api& device_api() {
+  const cuda::Api* const api = api_of_tests.load();
+  return api != nullptr ? *api : cuda::require_devices();
+}
+
+void set_device_api(const cuda::Api* api) noexcept {
+  api_of_tests.store(api);
+}
+
+std::unique_ptr<SessionMemory> make_session_memory(host::Domain& domain, Memory memory,
+                                                   const CommitOptions& options) {
+  if (memory == Memory::host) return std::make_unique<HostMemory>(domain);
+  const cuda::Api& api = device_api();
+  const std::uint32_t index = device_of(api, domain.rank(), options);
+  return std::make_unique<CudaMemory>(domain, cuda::OpenDevice::open(api, index, domain.rank()));
+}
+
+}  // namespace cohort

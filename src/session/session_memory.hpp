@@ -1,0 +1,61 @@
+#pragma once
+
+// The kind of memory under a session, and what depends on it: where arenas come from, who runs the
+// calls, and how the host itself looks at what lies there.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <cohort/plan.hpp>
+#include <cohort/session.hpp>
+
+#include "backend/backend.hpp"
+#include "backend/host/domain.hpp"
+#include "collectives/executor.hpp"
+#include "heap/arena_layout.hpp"
+#include "heap/pools.hpp"
+#include "heap/slot_rings.hpp"
+
+namespace cohort {
+
+/// What an executor is made over.
+struct ExecutorParts {
+  Arena& arena;
+  Arena* host_words;  ///< of plans in GPU memory
+  const Plan& plan;
+  const heap::ArenaLayout& layout;
+  std::byte* slots;
+  heap::SlotRings& rings;
+  heap::Pools& pools;
+  const std::vector<std::uint32_t>& nodes;
+  std::uint32_t generation = 1;
+  std::uint64_t first_sequence = 0;
+  std::size_t kept_bytes = 0;                       ///< of the arena, which serves on
+  const collectives::Executor* previous = nullptr;  ///< that it serves on from
+  bool crowded = false;
+};
+
+class SessionMemory {
+ public:
+  virtual ~SessionMemory() = default;
+
+  /// Agrees with the other ranks on what calls depend on. Collective over the domain.
+  virtual void agree(const Plan& plan, host::Domain::TimePoint deadline) = 0;
+  virtual std::unique_ptr<Arena> allocate(std::size_t bytes, std::size_t reserve_bytes) = 0;
+  virtual std::unique_ptr<collectives::Executor> make_executor(const ExecutorParts& parts) = 0;
+  /// From the first executor on until the session ends.
+  virtual void start(Arena& arena) = 0;
+  virtual void stop() noexcept = 0;
+
+  /// Between host memory and any rank's arena.
+  virtual void write(void* to, const void* from, std::size_t bytes) const = 0;
+  virtual void read(void* to, const void* from, std::size_t bytes) const = 0;
+};
+
+/// Throws: Error{usage} for a device that does not exist, Error{unsupported, cuda} without GPUs.
+std::unique_ptr<SessionMemory> make_session_memory(host::Domain& domain, Memory memory,
+                                                   const CommitOptions& options);
+
+}  // namespace cohort
