@@ -80,7 +80,7 @@ typedef struct cohort_plan_options {
   uint32_t symmetry_off; /* 1: ordinary memory, every call is staged with reason `disabled` */
   uint32_t strict;       /* 1: any path but the promised one is an error on all ranks */
   uint32_t lanes;        /* independent streams of collectives per group; 0 means 1 */
-  uint32_t reserved;     /* 0 */
+  uint32_t memory;       /* COHORT_MEMORY_HOST or COHORT_MEMORY_CUDA */
   size_t reserve_bytes;  /* address range for each rank's arena; 0 leaves it to the library */
 } cohort_plan_options;
 
@@ -128,6 +128,7 @@ typedef struct cohort_footprint {
   size_t granule_bytes; /* measured bytes differ from planned ones by less */
   size_t virtual_bytes; /* address range reserved for the arena of every rank */
   size_t peak_bytes;    /* the most that a rank's arena holds until the plan is agreed */
+  size_t host_bytes;    /* of every rank, beside an arena in GPU memory */
 } cohort_footprint;
 
 COHORT_API int cohort_plan_footprint(cohort_plan plan, cohort_footprint* footprint);
@@ -220,6 +221,16 @@ typedef struct cohort_verdict {
  * ranks. Nothing is allocated, registered or grown afterwards. */
 COHORT_API int cohort_commit(cohort_world world, cohort_plan plan, cohort_session* session);
 
+/* The same with what this rank says of itself; `options` may be null, and ranks may differ. */
+typedef struct cohort_commit_options {
+  size_t size;
+  uint32_t one_plus_device; /* the CUDA device, and 1; 0: the rank modulo the devices there are */
+  uint32_t reserved;        /* 0 */
+} cohort_commit_options;
+
+COHORT_API int cohort_commit_with(cohort_world world, cohort_plan plan,
+                                  const cohort_commit_options* options, cohort_session* session);
+
 /* Replaces the plan by one that begins with the earlier slots; those that are as they were keep
  * their memory, and all that was taken from them. All ranks or none: if any cannot go on, the old
  * plan serves on. `timeout_ms` 0 is the set-up limit. Collective over all ranks. */
@@ -300,6 +311,7 @@ typedef struct cohort_call {
   uint32_t root; /* broadcast: place in the group */
   uint32_t lane;
   uint32_t peer; /* send and recv: place in the group of the other */
+  void* stream;  /* on CUDA memory: the cudaStream_t that the call goes into; else null */
 } cohort_call;
 
 /* The collectives of cohort/session.hpp, which says what each needs. `verdict` may be null.
@@ -329,6 +341,10 @@ COHORT_API int cohort_send(cohort_session session, const cohort_call* call,
                            cohort_verdict* verdict);
 COHORT_API int cohort_recv(cohort_session session, const cohort_call* call,
                            cohort_verdict* verdict);
+
+/* Returns once everything in the stream has ended: then the results of calls on CUDA memory are
+ * there. Tells the job's fault if there is one. Local. */
+COHORT_API int cohort_wait(cohort_session session, void* stream);
 
 /* Which path a call of so many operand bytes would take; equal on all ranks. Local. */
 COHORT_API int cohort_explain(cohort_session session, uint32_t kind, uint32_t op, uint32_t dtype,

@@ -20,9 +20,14 @@ struct Operands {
   Lane lane;
 };
 
+Group group_of(const Session& session, const cohort_call& call) {
+  const Group group = session.group(group_kind_of(call.group));
+  return call.stream == nullptr ? group : group.on({call.stream});
+}
+
 Operands operands_of(const Session& session, const cohort_call& call) {
   Operands operands;
-  operands.group = session.group(group_kind_of(call.group));
+  operands.group = group_of(session, call);
   operands.lane = Lane{call.lane};
   if (call.counts_length > 0) require(call.counts, "call.counts");
   operands.counts = {call.counts, call.counts_length};
@@ -119,7 +124,7 @@ int cohort_broadcast(cohort_session session, const cohort_call* call, cohort_ver
 
 int cohort_barrier(cohort_session session, const cohort_call* call, cohort_verdict* verdict) {
   return collective(session, call, verdict, [](const Session& known, const cohort_call& given) {
-    return known.group(group_kind_of(given.group)).barrier(Lane{given.lane});
+    return group_of(known, given).barrier(Lane{given.lane});
   });
 }
 

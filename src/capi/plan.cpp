@@ -47,6 +47,7 @@ void cohort::capi::give_footprint(const Footprint& footprint, cohort_footprint* 
   bytes.granule_bytes = footprint.granule_bytes;
   bytes.virtual_bytes = footprint.virtual_bytes;
   bytes.peak_bytes = footprint.peak_bytes;
+  bytes.host_bytes = footprint.host_bytes;
   write_struct(bytes, target, "footprint");
 }
 
@@ -105,6 +106,7 @@ int cohort_plan_create(cohort_layout layout, const cohort_plan_options* options,
     wanted.strict = flag_of(given.strict, "options.strict");
     wanted.lanes = one_if_zero(given.lanes);
     wanted.reserve_bytes = given.reserve_bytes;
+    wanted.memory = flag_of(given.memory, "options.memory") ? Memory::cuda : Memory::host;
     give(std::make_unique<PlanObject>(Plan(known, wanted)), plan);
   });
 }

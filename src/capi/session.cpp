@@ -41,6 +41,23 @@ int cohort_commit(cohort_world world, cohort_plan plan, cohort_session* session)
   });
 }
 
+int cohort_commit_with(cohort_world world, cohort_plan plan, const cohort_commit_options* options,
+                       cohort_session* session) {
+  return guarded([&] {
+    const std::shared_ptr<World>& met = get<WorldObject>(world).world;
+    const Plan& planned = get<PlanObject>(plan).plan;
+    const cohort_commit_options given = read_optional_struct(options, "options");
+    require(session, "session");
+    CommitOptions wanted;
+    if (given.one_plus_device > 0) wanted.device = given.one_plus_device - 1;
+    give(std::make_unique<SessionObject>(met, commit(*met, planned, wanted)), session);
+  });
+}
+
+int cohort_wait(cohort_session session, void* stream) {
+  return guarded([&] { session_of(session).wait({stream}); });
+}
+
 int cohort_recommit(cohort_session session, cohort_plan next, int64_t timeout_ms) {
   return guarded([&] {
     Session& known = session_of(session);

@@ -31,9 +31,7 @@ class HostMemory final : public SessionMemory {
       : domain_(&domain), backend_(domain.shared_from_this()) {}
 
   void agree(const Plan& /*plan*/, host::Domain::TimePoint /*deadline*/) override {}
-  std::unique_ptr<Arena> allocate(std::size_t bytes, std::size_t reserve_bytes) override {
-    return backend_.allocate(bytes, reserve_bytes);
-  }
+  Backend& backend() override { return backend_; }
 
   std::unique_ptr<collectives::Executor> make_executor(const ExecutorParts& parts) override {
     host::HostExecutorOptions options;
@@ -76,6 +74,7 @@ class CudaMemory final : public SessionMemory {
         watch_(domain, device_) {}
 
   void agree(const Plan& plan, host::Domain::TimePoint deadline) override {
+    check_granule();
     const cuda::DeviceFacts& facts = device_->facts();
     DeviceWord mine;
     std::memcpy(mine.pci, facts.pci, sizeof(mine.pci));
@@ -99,16 +98,7 @@ class CudaMemory final : public SessionMemory {
     limits_.resident_threads = static_cast<std::uint32_t>(fewest);
   }
 
-  std::unique_ptr<Arena> allocate(std::size_t bytes, std::size_t reserve_bytes) override {
-    if (heap::kDeviceGranuleBytes % device_->granule_bytes() != 0) {
-      throw Error(ErrorCode::unsupported,
-                  device_->name() + " gives memory in pieces of " +
-                      std::to_string(device_->granule_bytes()) + " bytes, plans count in " +
-                      std::to_string(heap::kDeviceGranuleBytes),
-                  domain_->rank(), "commit");
-    }
-    return backend_.allocate(bytes, reserve_bytes);
-  }
+  Backend& backend() override { return backend_; }
 
   std::unique_ptr<collectives::Executor> make_executor(const ExecutorParts& parts) override {
     cuda::CudaExecutorOptions options;
@@ -134,6 +124,15 @@ class CudaMemory final : public SessionMemory {
   }
 
  private:
+  void check_granule() const {
+    if (heap::kDeviceGranuleBytes % device_->granule_bytes() == 0) return;
+    domain_->fail(Error(ErrorCode::unsupported,
+                        device_->name() + " gives memory in pieces of " +
+                            std::to_string(device_->granule_bytes()) + " bytes, plans count in " +
+                            std::to_string(heap::kDeviceGranuleBytes),
+                        domain_->rank(), "commit"));
+  }
+
   host::Domain* domain_;
   std::shared_ptr<cuda::OpenDevice> device_;
   cuda::CudaBackend backend_;

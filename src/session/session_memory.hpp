@@ -43,7 +43,7 @@ class SessionMemory {
 
   /// Agrees with the other ranks on what calls depend on. Collective over the domain.
   virtual void agree(const Plan& plan, host::Domain::TimePoint deadline) = 0;
-  virtual std::unique_ptr<Arena> allocate(std::size_t bytes, std::size_t reserve_bytes) = 0;
+  virtual Backend& backend() = 0;
   virtual std::unique_ptr<collectives::Executor> make_executor(const ExecutorParts& parts) = 0;
   /// From the first executor on until the session ends.
   virtual void start(Arena& arena) = 0;

@@ -61,15 +61,16 @@ void SessionState::open_memory(const CommitOptions& options) {
   memory_ = make_session_memory(*domain_, plan_.options().memory, options);
 }
 
-void SessionState::allocate() {
-  const auto take = [this](const heap::AddressRange& range) {
-    return memory_->allocate(range.bytes, range.reserved_bytes);
+void SessionState::allocate(Backend& backend) {
+  if (!memory_) open_memory({});
+  const auto take = [&backend](const heap::AddressRange& range) {
+    return backend.allocate(range.bytes, range.reserved_bytes);
   };
   arena_ = take(layout_.arena);
   if (layout_.private_slots.bytes != 0) private_slots_ = take(layout_.private_slots);
   if (layout_.host_words.bytes != 0) {
-    host::HostBackend backend(domain_->shared_from_this());
-    host_words_ = backend.allocate(layout_.host_words.bytes, layout_.host_words.reserved_bytes);
+    host::HostBackend host(domain_->shared_from_this());
+    host_words_ = host.allocate(layout_.host_words.bytes, layout_.host_words.reserved_bytes);
   }
   view_ = std::make_unique<heap::HeapView>(plan_, layout_, stage_, slots());
   rings_ = std::make_unique<heap::SlotRings>(plan_, layout_.reader_count(stage_));

@@ -54,7 +54,9 @@ class SessionState final : public host::CallHistory {
   /// Agrees with the other ranks on what calls in that memory depend on. Collective.
   void agree_on_memory(host::Domain::TimePoint deadline) { memory_->agree(plan_, deadline); }
   /// Takes this rank's memory from the system. Local. Throws: Error{out_of_memory, system}.
-  void allocate();
+  void allocate() { allocate(memory_->backend()); }
+  /// The same, from another backend of host memory.
+  void allocate(Backend& backend);
   /// Calls that count as made before the first one; tests begin near the wrap. Before `map_peers`.
   void set_first_sequence(std::uint64_t sequence) noexcept { first_sequence_ = sequence; }
   /// Writes this rank's synchronisation words, then maps every peer's arena. Collective.

@@ -290,8 +290,8 @@ TEST(CApiStructs, OfAnotherVersionKeepTheirMeaning) {
 
   auto options = sized<cohort_plan_options>();
   cohort_plan plan = nullptr;
-  options.reserved = 3;
-  expect_usage(cohort_plan_create(layout, &options, &plan), "options.reserved is not 0");
+  options.memory = 3;
+  expect_usage(cohort_plan_create(layout, &options, &plan), "options.memory is 3, not 0 or 1");
   options = sized<cohort_plan_options>();
   options.strict = 2;
   expect_usage(cohort_plan_create(layout, &options, &plan), "options.strict is 2, not 0 or 1");

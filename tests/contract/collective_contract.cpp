@@ -30,28 +30,51 @@ constexpr std::array kHomes = {Home::heap, Home::heap_shifted, Home::outside};
 /// One call under test: two operands in the homes asked for, outputs poisoned.
 class Bench {
  public:
-  Bench(Session& session, Group on, WorldRank self, DType of, std::uint64_t call_seed)
-      : group(on), rank(self), dtype(of), seed(call_seed), session_(&session) {}
+  Bench(Session& session, Group on, WorldRank self, DType of, std::uint64_t call_seed,
+        OperandAccess& access)
+      : group(on), rank(self), dtype(of), seed(call_seed), session_(&session), access_(&access) {}
 
   Tensor operand(Home home, std::size_t elements, bool second) {
-    std::vector<std::byte>& outside = second ? outside_second_ : outside_first_;
     const std::size_t shift = home == Home::heap ? 0 : 3;  // elements
     std::byte* base = nullptr;
     if (home == Home::outside) {
-      outside.assign((elements + shift) * bytes_of(dtype), std::byte{0x5A});
-      base = outside.data();
+      base = access_->outside(second, (elements + shift) * bytes_of(dtype));
     } else {
       const std::uint32_t first_slot = static_cast<std::uint32_t>(dtype) * 2;
       base = session_->take(SlotId{first_slot + (second ? 1U : 0U)}).as<std::byte>();
     }
     Tensor tensor{base + shift * bytes_of(dtype), elements, dtype};
-    std::memset(tensor.data, 0x5A, elements * bytes_of(dtype));
+    host_.assign(elements * bytes_of(dtype), std::byte{0x5A});
+    access_->write(tensor.data, host_.data(), host_.size());
+    seen_ = nullptr;
     return tensor;
   }
 
+  /// `from`'s elements of this call.
+  void fill(const Tensor& tensor, WorldRank from) {
+    host_.resize(tensor.elements * bytes_of(dtype));
+    contract::fill(host_.data(), seed, from, 0, tensor.elements, dtype);
+    access_->write(tensor.data, host_.data(), host_.size());
+    seen_ = nullptr;
+  }
+  void fill(const Tensor& tensor) { fill(tensor, rank); }
+
+  bool sends_messages() const { return !session_->plan().send_recvs().empty(); }
+
+  /// After every call: results are there, and nothing that was seen before holds.
+  void done(const Verdict& /*verdict*/) {
+    access_->finish();
+    seen_ = nullptr;
+  }
+
   void expect(const Tensor& output, std::size_t index, std::uint64_t wanted,
-              const std::string& what) const {
-    const std::uint64_t actual = bits_at(output.data, index, dtype);
+              const std::string& what) {
+    if (seen_ != output.data) {
+      host_.resize(output.elements * bytes_of(dtype));
+      access_->read(host_.data(), output.data, host_.size());
+      seen_ = output.data;
+    }
+    const std::uint64_t actual = bits_at(host_.data(), index, dtype);
     if (actual == wanted) return;
     throw std::runtime_error(what + " on " + std::string(to_string(group.kind())) + " of " +
                              std::to_string(group.size()) + ", " + std::string(to_string(dtype)) +
@@ -68,11 +91,12 @@ class Bench {
 
  private:
   Session* session_;
-  std::vector<std::byte> outside_first_;
-  std::vector<std::byte> outside_second_;
+  OperandAccess* access_;
+  std::vector<std::byte> host_;  // what was last written or seen
+  const void* seen_ = nullptr;   // of whose elements `host_` holds all
 };
 
-void expect_reduced(const Bench& bench, const Tensor& output, std::size_t first, ReduceOp op,
+void expect_reduced(Bench& bench, const Tensor& output, std::size_t first, ReduceOp op,
                     const std::string& what) {
   for (std::size_t i = 0; i < output.elements; ++i) {
     const std::uint64_t wanted =
@@ -87,17 +111,17 @@ void expect_reduced(const Bench& bench, const Tensor& output, std::size_t first,
 
 void check_all_reduce(Bench& bench, std::size_t elements, ReduceOp op, Home in, Home out) {
   const Tensor input = bench.operand(in, elements, false);
-  fill(input.data, bench.seed, bench.rank, 0, elements, bench.dtype);
+  bench.fill(input);
   const Tensor output = bench.operand(out, elements, true);
-  static_cast<void>(bench.group.all_reduce(input, output, op));
+  bench.done(bench.group.all_reduce(input, output, op));
   expect_reduced(bench, output, 0, op, "all_reduce");
   for (std::size_t i = 0; i < elements; ++i) {
     bench.expect(input, i, element_bits(bench.seed, bench.rank, i, bench.dtype),
                  "input of all_reduce");
   }
   const Tensor both = bench.operand(in, elements, false);
-  fill(both.data, bench.seed, bench.rank, 0, elements, bench.dtype);
-  static_cast<void>(bench.group.all_reduce(both, op));
+  bench.fill(both);
+  bench.done(bench.group.all_reduce(both, op));
   expect_reduced(bench, both, 0, op, "all_reduce in place");
 }
 
@@ -120,7 +144,7 @@ std::vector<std::size_t> lopsided_counts(std::uint32_t size, std::size_t total, 
   return counts;
 }
 
-void expect_gathered(const Bench& bench, const Tensor& output, std::span<const std::size_t> counts,
+void expect_gathered(Bench& bench, const Tensor& output, std::span<const std::size_t> counts,
                      const std::string& what) {
   std::size_t position = 0;
   for (std::uint32_t m = 0; m < bench.group.size(); ++m) {
@@ -137,11 +161,11 @@ void check_gather(Bench& bench, std::span<const std::size_t> counts, bool plain,
   const std::size_t total = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
   const std::size_t begin = std::accumulate(counts.begin(), counts.begin() + self, std::size_t{0});
   const auto gather = [&](ConstTensor input, Tensor output) {
-    static_cast<void>(plain ? bench.group.all_gather(input, output)
-                            : bench.group.all_gatherv(input, output, counts));
+    bench.done(plain ? bench.group.all_gather(input, output)
+                     : bench.group.all_gatherv(input, output, counts));
   };
   const Tensor input = bench.operand(in, counts[self], false);
-  fill(input.data, bench.seed, bench.rank, 0, counts[self], bench.dtype);
+  bench.fill(input);
   const Tensor output = bench.operand(out, total, true);
   gather(input, output);
   expect_gathered(bench, output, counts, plain ? "all_gather" : "all_gatherv");
@@ -149,7 +173,7 @@ void check_gather(Bench& bench, std::span<const std::size_t> counts, bool plain,
   const Tensor whole = bench.operand(out, total, true);
   const Tensor own{static_cast<std::byte*>(whole.data) + begin * bytes_of(bench.dtype),
                    counts[self], bench.dtype};
-  fill(own.data, bench.seed, bench.rank, 0, counts[self], bench.dtype);
+  bench.fill(own);
   gather(own, whole);
   expect_gathered(bench, whole, counts, "gather in place");
 }
@@ -160,17 +184,17 @@ void check_scatter(Bench& bench, std::span<const std::size_t> counts, bool plain
   const std::size_t total = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
   const std::size_t begin = std::accumulate(counts.begin(), counts.begin() + self, std::size_t{0});
   const auto scatter = [&](ConstTensor input, Tensor output) {
-    static_cast<void>(plain ? bench.group.reduce_scatter(input, output, op)
-                            : bench.group.reduce_scatterv(input, output, counts, op));
+    bench.done(plain ? bench.group.reduce_scatter(input, output, op)
+                     : bench.group.reduce_scatterv(input, output, counts, op));
   };
   const Tensor input = bench.operand(in, total, false);
-  fill(input.data, bench.seed, bench.rank, 0, total, bench.dtype);
+  bench.fill(input);
   const Tensor output = bench.operand(out, counts[self], true);
   scatter(input, output);
   expect_reduced(bench, output, begin, op, plain ? "reduce_scatter" : "reduce_scatterv");
 
   const Tensor whole = bench.operand(in, total, false);
-  fill(whole.data, bench.seed, bench.rank, 0, total, bench.dtype);
+  bench.fill(whole);
   const Tensor own{static_cast<std::byte*>(whole.data) + begin * bytes_of(bench.dtype),
                    counts[self], bench.dtype};
   scatter(whole, own);
@@ -181,8 +205,8 @@ void check_broadcast(Bench& bench, std::size_t elements, Home home) {
   for (std::uint32_t root = 0; root < bench.group.size(); ++root) {
     const Tensor operand = bench.operand(home, elements, false);
     const WorldRank from = bench.group.to_world(GroupRank{root});
-    if (bench.rank == from) fill(operand.data, bench.seed, from, 0, elements, bench.dtype);
-    static_cast<void>(bench.group.broadcast(operand, GroupRank{root}));
+    if (bench.rank == from) bench.fill(operand, from);
+    bench.done(bench.group.broadcast(operand, GroupRank{root}));
     for (std::size_t i = 0; i < elements; ++i) {
       bench.expect(operand, i, element_bits(bench.seed, from, i, bench.dtype), "broadcast");
     }
@@ -226,10 +250,10 @@ void check_exchange(Bench& bench, const Matrix& counts, bool plain, Home in, Hom
   std::size_t received = 0;
   for (std::uint32_t from = 0; from < size; ++from) received += counts[from * size + self];
   const Tensor input = bench.operand(in, row_sum(counts, size, self, size), false);
-  fill(input.data, bench.seed, bench.rank, 0, input.elements, bench.dtype);
+  bench.fill(input);
   const Tensor output = bench.operand(out, received, true);
-  static_cast<void>(plain ? bench.group.all_to_all(input, output)
-                          : bench.group.all_to_allv(input, output, counts));
+  bench.done(plain ? bench.group.all_to_all(input, output)
+                   : bench.group.all_to_allv(input, output, counts));
   std::size_t position = 0;
   for (std::uint32_t from = 0; from < size; ++from) {
     const WorldRank sender = bench.group.to_world(GroupRank{from});
@@ -249,7 +273,7 @@ void expect_no_exchange_in_place(Bench& bench, std::size_t part, Home home) {
   const std::size_t elements = std::max<std::size_t>(part, 1) * bench.group.size();
   const Tensor both = bench.operand(home, elements, false);
   try {
-    static_cast<void>(bench.group.all_to_all(both, both));
+    bench.done(bench.group.all_to_all(both, both));
   } catch (const Error& error) {
     if (error.code() == ErrorCode::usage) return;
     throw;
@@ -261,7 +285,7 @@ void expect_no_exchange_in_place(Bench& bench, std::size_t part, Home home) {
 void check_refused_reduction(Bench& bench, std::size_t elements, ReduceOp op, Home home) {
   const Tensor both = bench.operand(home, elements, false);
   try {
-    static_cast<void>(bench.group.all_reduce(both, op));
+    bench.done(bench.group.all_reduce(both, op));
   } catch (const Error& error) {
     const std::string_view text = error.what();
     const bool says_why = text.find("dtype_unsupported") != text.npos &&
@@ -283,10 +307,10 @@ void check_messages(Bench& bench, std::size_t elements, Home in, Home out) {
     const GroupRank from{(self + size - step) % size};
     const std::size_t received = elements + from.index() % 2;
     const Tensor input = bench.operand(in, elements + self % 2, false);
-    fill(input.data, bench.seed, bench.rank, 0, input.elements, bench.dtype);
+    bench.fill(input);
     const Tensor output = bench.operand(out, received, true);
-    static_cast<void>(bench.group.send(input, GroupRank{(self + step) % size}));
-    static_cast<void>(bench.group.recv(output, from));
+    bench.done(bench.group.send(input, GroupRank{(self + step) % size}));
+    bench.done(bench.group.recv(output, from));
     for (std::size_t i = 0; i < received; ++i) {
       bench.expect(output, i, element_bits(bench.seed, bench.group.to_world(from), i, bench.dtype),
                    "recv");
@@ -305,7 +329,7 @@ void check_uneven(Bench& bench, std::size_t part, Home in, Home out) {
   check_exchange(bench, uneven_matrix(size, part), false, in, out);
   check_exchange(bench, lopsided_matrix(size, part), false, in, out);
   expect_no_exchange_in_place(bench, part, in);
-  check_messages(bench, part * size, in, out);
+  if (bench.sends_messages()) check_messages(bench, part * size, in, out);
 }
 
 void check_part_size(Bench& bench, std::size_t part, Home in, Home out) {
@@ -328,7 +352,7 @@ void check_part_size(Bench& bench, std::size_t part, Home in, Home out) {
     check_scatter(bench, even, true, op, in, out);
     check_scatter(bench, uneven, false, op, in, out);
   }
-  static_cast<void>(bench.group.barrier());
+  bench.done(bench.group.barrier());
 }
 
 }  // namespace
@@ -347,11 +371,32 @@ Plan collective_plan(const Layout& layout, const PlanOptions& options) {
                                                                  .depth = 2}));
     }
   }
+  if (options.memory != Memory::host) return plan;  // it has no messages
   for (const GroupKind kind : kinds) plan.send_recv(kind);
   return plan;
 }
 
+std::byte* OperandAccess::outside(bool second, std::size_t bytes) {
+  std::vector<std::byte>& memory = outside_[second ? 1 : 0];
+  memory.resize(bytes);
+  return memory.data();
+}
+
+void OperandAccess::write(void* to, const void* from, std::size_t bytes) {
+  if (bytes != 0) std::memcpy(to, from, bytes);
+}
+
+void OperandAccess::read(void* to, const void* from, std::size_t bytes) {
+  if (bytes != 0) std::memcpy(to, from, bytes);
+}
+
 void check_collectives(Session& session, WorldRank rank, std::uint64_t seed) {
+  OperandAccess host;
+  check_collectives(session, rank, seed, host, {});
+}
+
+void check_collectives(Session& session, WorldRank rank, std::uint64_t seed, OperandAccess& access,
+                       Stream stream) {
   std::uint32_t turn = 0;
   for (const std::size_t part : kPartElements) {
     for (const DType dtype : kDTypes) {
@@ -364,7 +409,10 @@ void check_collectives(Session& session, WorldRank rank, std::uint64_t seed) {
         const Home in = kHomes[turn % kHomes.size()];
         const Home out = kHomes[turn / kHomes.size() % kHomes.size()];
         ++turn;
-        Bench bench(session, session.group(kind), rank, dtype, seed + turn * 16);
+        const bool on_host = session.plan().options().memory == Memory::host;
+        const Group group = session.group(kind);
+        Bench bench(session, on_host ? group : group.on(stream), rank, dtype, seed + turn * 16,
+                    access);
         check_part_size(bench, part, in, out);
       }
     }

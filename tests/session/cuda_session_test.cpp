@@ -1,6 +1,14 @@
 // Sessions in GPU memory, over the fake of tests/support: what the library decides, without a GPU.
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
 #include <cstring>
+#include <optional>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -15,6 +23,7 @@
 namespace cohort {
 namespace {
 
+using test::FakeStream;
 using test::RankMode;
 using testing::HasSubstr;
 
@@ -24,12 +33,60 @@ const bool kOverFake = [] {
   return true;
 }();
 
-Plan plan_of(std::uint32_t tp, PlanOptions options = {}, std::size_t elements = 4096) {
+constexpr std::size_t kElements = 4096;
+
+Plan plan_of(std::uint32_t tp, PlanOptions options = {}) {
   options.memory = Memory::cuda;
   Plan plan(Layout{{.tp = tp}}, options);
-  static_cast<void>(plan.slot(
-      "x", {.groups = {GroupKind::tp}, .rows_max = elements, .row_elements = 1, .depth = 2}));
+  static_cast<void>(plan.slot("x", {.groups = {GroupKind::tp},
+                                    .rows_max = kElements,
+                                    .row_elements = 1,
+                                    .depth = 2,
+                                    .leases = 1}));
+  static_cast<void>(
+      plan.slot("world", {.groups = {GroupKind::world}, .rows_max = kElements, .row_elements = 1}));
   return plan;
+}
+
+/// One all_reduce of ones on tp, and whether it gave the group's size.
+void sum_ones(Session& session, std::size_t elements = 100) {
+  const Group tp = session.group(GroupKind::tp);
+  const Buffer buffer = session.take(SlotId{0});
+  std::fill_n(buffer.as<float>(), elements, 1.0F);
+  static_cast<void>(tp.all_reduce(buffer.elements(elements), ReduceOp::sum));
+  session.wait({});
+  for (std::size_t i = 0; i < elements; ++i) {
+    ASSERT_EQ(buffer.as<float>()[i], static_cast<float>(tp.size())) << i;
+  }
+}
+
+void expect_all(const std::vector<test::RankResult>& results, ErrorCode code,
+                const std::vector<std::string>& parts) {
+  for (std::size_t rank = 0; rank < results.size(); ++rank) {
+    ASSERT_TRUE(results[rank].error) << "rank " << rank;
+    EXPECT_EQ(results[rank].error->code(), code) << results[rank].error->what();
+    for (const std::string& part : parts) {
+      EXPECT_THAT(results[rank].error->what(), HasSubstr(part)) << "rank " << rank;
+    }
+  }
+}
+
+/// What `call` throws, of that code.
+std::string error_of(const std::function<void()>& call, ErrorCode code) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "no error";
+  return {};
+}
+
+WaitLimits short_steady_limit() {
+  WaitLimits limits = test::patient_limits();
+  limits.steady = std::chrono::milliseconds(300);
+  return limits;
 }
 
 class CudaSession : public testing::TestWithParam<RankMode> {};
@@ -61,9 +118,367 @@ TEST_P(CudaSession, SumsOnAllRanks) {
   test::expect_no_errors(results);
 }
 
+TEST_P(CudaSession, RefusesAnotherGroupsSlotOnAllRanksAndGoesOn) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    Session session = commit(world, plan_of(2));
+    const Buffer wrong = session.take(SlotId{1});
+    for (int turn = 0; turn < 20; ++turn) {
+      const std::string text = error_of(
+          [&] {
+            static_cast<void>(
+                session.group(GroupKind::tp).all_reduce(wrong.elements(8), ReduceOp::sum));
+          },
+          ErrorCode::usage);
+      EXPECT_THAT(text, HasSubstr("slot 'world', which is not planned for group tp"));
+      EXPECT_THAT(text, HasSubstr("rank 0 refused all_reduce on tp [0, 1]"));
+      if (turn % 3 == 0) sum_ones(session);
+    }
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST_P(CudaSession, EndsTheJobWithTheTextOfTheOneRankThatRefuses) {
+  const auto results = test::run_ranks(GetParam(), 3, [](World& world) {
+    Session session = commit(world, plan_of(3));
+    const Buffer right = session.take(SlotId{0});
+    const Buffer wrong = session.take(SlotId{1});
+    const Buffer& buffer = world.rank() == WorldRank{1} ? wrong : right;
+    static_cast<void>(session.group(GroupKind::tp).all_reduce(buffer.elements(8), ReduceOp::sum));
+    session.wait({});
+    return std::string();
+  });
+  expect_all(results, ErrorCode::usage, {"rank 1 refused all_reduce", "slot 'world'"});
+}
+
+TEST_P(CudaSession, PrintsBothSidesOfAMismatch) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    Session session = commit(world, plan_of(2));
+    sum_ones(session);
+    const Buffer buffer = session.take(SlotId{0});
+    std::fill_n(buffer.as<float>(), 16, 1.0F);
+    const std::size_t elements = world.rank() == WorldRank{0} ? 8 : 16;
+    static_cast<void>(
+        session.group(GroupKind::tp).all_reduce(buffer.elements(elements), ReduceOp::sum));
+    try {
+      session.wait({});
+    } catch (const Error&) {
+      EXPECT_TRUE(std::isnan(buffer.as<float>()[0]));
+      throw;
+    }
+    return std::string();
+  });
+  expect_all(results, ErrorCode::mismatch,
+             {"all_reduce(sum, f32, 32 bytes, gpu_ll)", "all_reduce(sum, f32, 64 bytes, gpu_ll)",
+              "tp [0, 1] lane 0"});
+}
+
+TEST_P(CudaSession, NamesTheRankThatDoesNotCome) {
+  const auto results = test::run_ranks(
+      GetParam(), 2,
+      [](World& world) {
+        Session session = commit(world, plan_of(2));
+        if (world.rank() == WorldRank{1}) {
+          while (true) {
+            world.check();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          }
+        }
+        sum_ones(session);
+        return std::string();
+      },
+      short_steady_limit());
+  expect_all(results, ErrorCode::timeout,
+             {"rank 0 waited", "for rank 1 in all_reduce(sum, f32, 400 bytes, gpu_ll)"});
+}
+
+TEST(CudaDeath, EndsAKernelThatWaitsForTheDead) {
+  const auto results = test::run_ranks(RankMode::processes, 2, [](World& world) {
+    Session session = commit(world, plan_of(2));
+    sum_ones(session);
+    if (world.rank() == WorldRank{1}) ::_exit(0);
+    sum_ones(session);
+    return std::string();
+  });
+  ASSERT_TRUE(results[0].error);
+  EXPECT_EQ(results[0].error->code(), ErrorCode::peer_failed) << results[0].error->what();
+}
+
+TEST_P(CudaSession, CountsWhatKernelsDid) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    Session session = commit(world, plan_of(2));
+    EXPECT_TRUE(session.ledger().empty());
+    for (int turn = 0; turn < 5; ++turn) sum_ones(session, 100);
+    sum_ones(session, 1000);
+    const std::vector<LedgerRow> rows = session.ledger();
+    EXPECT_EQ(rows.size(), 2U);
+    for (const LedgerRow& row : rows) {
+      const bool small = row.path == Path::gpu_ll;
+      EXPECT_TRUE(small || row.path == Path::gpu_lamport);
+      EXPECT_EQ(row.reason, Reason::ok);
+      EXPECT_EQ(row.calls, small ? 5U : 1U);
+      EXPECT_EQ(row.bytes, small ? 2000U : 4000U);
+    }
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST_P(CudaSession, KeepsToThePinnedPathWhenStrict) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    Plan plan(
+        Layout{{.tp = 2}},
+        {.strict = true, .path_table = PathTable::pinned(Path::gpu_ll), .memory = Memory::cuda});
+    static_cast<void>(
+        plan.slot("x", {.groups = {GroupKind::tp}, .rows_max = 1024, .row_elements = 1}));
+    Session session = commit(world, plan);
+    sum_ones(session, 1024);
+    std::vector<float> larger(1025);
+    const Tensor operand{larger.data(), larger.size(), DType::f32};
+    const std::string text = error_of(
+        [&] { static_cast<void>(session.group(GroupKind::tp).all_reduce(operand, ReduceOp::sum)); },
+        ErrorCode::strict_miss);
+    EXPECT_THAT(text, HasSubstr("over_inline_limit"));
+    sum_ones(session, 10);
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST_P(CudaSession, ReplaysGraphs) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    Session session = commit(world, plan_of(2));
+    FakeStream stream;
+    const Lease lease = session.lease(SlotId{0});
+    auto* const data = lease.buffer().as<float>();
+    const Group tp = session.group(GroupKind::tp).on(stream.handle());
+    stream.begin_capture();
+    static_cast<void>(tp.all_reduce(lease.buffer().elements(600), ReduceOp::sum));
+    static_cast<void>(tp.all_reduce(lease.buffer().elements(600), ReduceOp::max));
+    EXPECT_THAT(error_of([&] { session.wait(stream.handle()); }, ErrorCode::usage),
+                HasSubstr("captured"));
+    const auto replay = stream.end_capture();
+    const auto check = [&](float ones) {
+      std::fill_n(data, 600, ones);
+      replay();
+      session.wait(stream.handle());
+      for (std::size_t i = 0; i < 600; ++i) ASSERT_EQ(data[i], 2 * ones);
+      sum_ones(session);
+    };
+    for (int turn = 1; turn <= 4; ++turn) check(static_cast<float>(turn));
+    std::uint64_t calls = 0;
+    for (const LedgerRow& row : session.ledger()) calls += row.calls;
+    EXPECT_EQ(calls, 12U);
+    // What does not change is where the graph knows it.
+    Plan next = plan_of(2);
+    static_cast<void>(next.slot(
+        "late", {.groups = {GroupKind::world}, .rows_max = kElements, .row_elements = 4}));
+    session.recommit(next);
+    check(7);
+    EXPECT_EQ(session.measured_bytes(), session.footprint().planned_bytes(world.rank()));
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST_P(CudaSession, KeepsGraphsOfAChannelThatARecommitReplaced) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    Session session = commit(world, plan_of(2));
+    FakeStream stream;
+    stream.begin_capture();
+    const Buffer buffer = session.take(SlotId{0});
+    static_cast<void>(session.group(GroupKind::tp)
+                          .on(stream.handle())
+                          .all_reduce(buffer.elements(10), ReduceOp::sum));
+    const auto replay = stream.end_capture();
+    Plan next = plan_of(2);
+    static_cast<void>(
+        next.slot("larger", {.groups = {GroupKind::tp}, .rows_max = kElements, .row_elements = 4}));
+    session.recommit(next);
+    sum_ones(session);
+    EXPECT_EQ(session.ledger().size(), 1U);
+    // Its channel has other scratch now; the old one is nobody's, so that the graph still runs.
+    std::fill_n(buffer.as<float>(), 10, 1.0F);
+    replay();
+    session.wait(stream.handle());
+    EXPECT_EQ(buffer.as<float>()[9], 2.0F);
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST_P(CudaSession, GoesOnWithItsOldPlanIfARankCannotGrow) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    Session session = commit(world, plan_of(2));
+    Plan next = plan_of(2);
+    static_cast<void>(next.slot(
+        "huge", {.groups = {GroupKind::tp}, .rows_max = std::size_t{1} << 28U, .row_elements = 1}));
+    EXPECT_THAT(error_of([&] { session.recommit(next); }, ErrorCode::usage),
+                HasSubstr("reserve_bytes"));
+    sum_ones(session);
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST_P(CudaSession, HandsOutBlocksAndLeases) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    Plan plan = plan_of(2);
+    const PoolId pool =
+        plan.pool("pool", {.groups = {GroupKind::tp}, .bytes = 8192, .block_bytes_max = 8192});
+    Session session = commit(world, plan);
+    {
+      Scope scope = session.scope(GroupKind::tp);
+      const Buffer block = scope.allocate(DType::f32, 1000, 1);
+      EXPECT_TRUE(session.is_symmetric(block.data(), 4000, GroupKind::tp));
+      std::fill_n(block.as<float>(), 1000, 1.0F);
+      const Verdict verdict =
+          session.group(GroupKind::tp).all_reduce(block.rows(0, 1000), ReduceOp::sum);
+      EXPECT_EQ(verdict, (Verdict{Path::gpu_lamport, Reason::ok, 0}));
+      session.wait({});
+      EXPECT_EQ(block.as<float>()[999], 2.0F);
+      EXPECT_THAT(error_of([&] { static_cast<void>(scope.allocate(DType::f32, 2000, 1)); },
+                           ErrorCode::out_of_memory),
+                  HasSubstr("pool 'pool' has no room for a block of 8000 bytes"));
+    }
+    EXPECT_EQ(session.pool_use(pool).live_blocks, 0U);
+    error_of([&] { static_cast<void>(session.scope(GroupKind::tp, Symmetry::off)); },
+             ErrorCode::usage);
+    for (int turn = 0; turn < 3; ++turn) {
+      const Lease lease = session.lease(SlotId{0});  // waits for the peer's to be dropped
+      std::fill_n(lease.buffer().as<float>(), 8, 1.0F);
+      static_cast<void>(
+          session.group(GroupKind::tp).all_reduce(lease.buffer().elements(8), ReduceOp::sum));
+      session.wait({});
+      EXPECT_EQ(lease.buffer().as<float>()[7], 2.0F);
+    }
+    session.verify();
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST_P(CudaSession, MovesTheSentinelAsItIs) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    Plan plan(Layout{{.tp = 2}}, {.memory = Memory::cuda});
+    static_cast<void>(plan.slot(
+        "x",
+        {.groups = {GroupKind::tp}, .dtype = DType::i32, .rows_max = 8192, .row_elements = 1}));
+    Session session = commit(world, plan);
+    const Buffer buffer = session.take(SlotId{0});
+    const auto sentinel = static_cast<std::int32_t>(0xFFFAFFFAU);
+    for (int turn = 0; turn < 4; ++turn) {
+      const auto value = [&](std::uint32_t rank, std::size_t i) {
+        return i % 3 == rank ? sentinel : static_cast<std::int32_t>(i + rank);
+      };
+      const std::uint32_t self = world.rank().index();
+      auto* const own = buffer.as<std::int32_t>() + self * 4096;
+      for (std::size_t i = 0; i < 4096; ++i) own[i] = value(self, i);
+      if (turn == 3) std::fill_n(own, 4096, sentinel);
+      static_cast<void>(
+          session.group(GroupKind::tp).all_gather({own, 4096, DType::i32}, buffer.rows(0, 8192)));
+      session.wait({});
+      for (std::size_t i = 0; i < 8192; ++i) {
+        const auto rank = static_cast<std::uint32_t>(i / 4096);
+        EXPECT_EQ(buffer.as<std::int32_t>()[i], turn == 3 ? sentinel : value(rank, i % 4096));
+      }
+    }
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
 INSTANTIATE_TEST_SUITE_P(Modes, CudaSession,
                          testing::Values(RankMode::threads, RankMode::processes),
                          [](const auto& mode) { return test::to_string(mode.param); });
+
+TEST(CudaWait, EndsWithAStreamThatDoesNot) {
+  const auto results = test::run_ranks(
+      RankMode::threads, 2,
+      [](World& world) {
+        Session session = commit(world, plan_of(2));
+        FakeStream stream;
+        stream.block();
+        if (world.rank() == WorldRank{0}) session.wait(stream.handle());
+        while (true) session.wait({});
+        return std::string();
+      },
+      short_steady_limit());
+  expect_all(results, ErrorCode::timeout, {"rank 0 waited for a stream"});
+}
+
+TEST(CudaWait, IsNotForHostMemory) {
+  const auto results = test::run_ranks(RankMode::threads, 1, [](World& world) {
+    Plan plan(Layout{{.tp = 1}});
+    static_cast<void>(
+        plan.slot("x", {.groups = {GroupKind::tp}, .rows_max = 1, .row_elements = 1}));
+    Session session = commit(world, plan);
+    error_of([&] { session.wait({}); }, ErrorCode::usage);
+    error_of([&] { static_cast<void>(session.group(GroupKind::tp).on({})); }, ErrorCode::usage);
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST(CudaCommit, TakesTheDeviceThatItIsTold) {
+  const auto results = test::run_ranks(RankMode::threads, 2, [](World& world) {
+    Session session = commit(world, plan_of(2), {.device = 3 - world.rank().index()});
+    sum_ones(session);
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+  const auto refused = test::run_ranks(RankMode::threads, 2, [](World& world) {
+    static_cast<void>(
+        commit(world, plan_of(2), {.device = world.rank() == WorldRank{1} ? 77U : 0U}));
+    return std::string();
+  });
+  expect_all(refused, ErrorCode::usage, {"rank 1 is to use device 77 of 4"});
+}
+
+TEST(CudaCommit, FailsOnAllRanksIfOneHasNoMemory) {
+  test::fake_cuda().memory_bytes = std::size_t{1} << 20U;
+  const auto results = test::run_ranks(RankMode::threads, 2, [](World& world) {
+    static_cast<void>(commit(world, plan_of(2)));
+    return std::string();
+  });
+  test::fake_cuda().memory_bytes = std::size_t{1} << 30U;
+  expect_all(results, ErrorCode::out_of_memory, {"commit failed on rank"});
+}
+
+TEST(CudaCommit, NamesDevicesThatCannotReachEachOther) {
+  test::fake_cuda().island_bit = 1;
+  const auto results = test::run_ranks(RankMode::threads, 2, [](World& world) {
+    static_cast<void>(commit(world, plan_of(2)));
+    return std::string();
+  });
+  test::fake_cuda().island_bit = 0;
+  expect_all(results, ErrorCode::unsupported, {});
+}
+
+TEST(CudaCommit, GivesEverythingBack) {
+  const auto results = test::run_ranks(RankMode::threads, 3, [](World& world) {
+    for (int turn = 0; turn < 3; ++turn) {
+      Session session = commit(world, plan_of(3));
+      sum_ones(session);
+      if (turn < 2) session.close();
+    }
+    return std::string();
+  });
+  EXPECT_EQ(test::fake_cuda().taken_bytes.load(), 0);
+  EXPECT_EQ(test::fake_cuda().mapped_bytes.load(), 0);
+  EXPECT_EQ(test::fake_cuda().reserved_bytes.load(), 0);
+  EXPECT_EQ(test::fake_cuda().open_devices.load(), 0);
+}
 
 }  // namespace
 }  // namespace cohort

@@ -125,6 +125,7 @@ void CudaExecutor::open(const heap::ChannelRegion& region, const CudaExecutor* p
     channel->launched = old->launched;
   }
   base.generation = channel->identity.generation;
+  channel->calls_begun = &rank_.domain.call_word(region.kind, region.lane);
   channels_.push_back(std::move(channel));
 }
 
@@ -250,6 +251,11 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
   const std::uint64_t hash = collectives::call_hash(channel.identity, call, path);
   ChannelNotes& notes = *channel.notes[channel.self];
   const std::uint64_t made = notes.made.load(std::memory_order_relaxed) + 1;
+  // First of all: a member that refuses this call must not wait for one that a full stream holds
+  // up.
+  channel.calls_begun->store(made, std::memory_order_relaxed);
+  notes.made.store(made, std::memory_order_seq_cst);
+  rank_.domain.wake();
   const bool captured = is_captured(call.stream);
   std::uint64_t number = 0;
   for_each_launch(whole, path, limits_, window_counts_, [&](KernelCall& kernel) {
@@ -270,8 +276,6 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
     }
     ++number;
   });
-  notes.made.store(made, std::memory_order_seq_cst);
-  rank_.domain.wake();
 }
 
 bool CudaExecutor::is_captured(void* stream) const {

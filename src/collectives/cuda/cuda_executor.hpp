@@ -13,6 +13,7 @@
 // Thread safety: one thread per rank; `error_of` from any.
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -82,8 +83,9 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
     collectives::ChannelIdentity identity;
     std::span<const WorldRank> ranks;
     std::uint32_t self = 0;
-    KernelCall base = {};              ///< what all its calls have in common
-    std::vector<ChannelNotes*> notes;  ///< by member, once peers are mapped
+    KernelCall base = {};                               ///< what all its calls have in common
+    std::atomic<std::uint64_t>* calls_begun = nullptr;  ///< for health
+    std::vector<ChannelNotes*> notes;                   ///< by member, once peers are mapped
     /// At least so many calls have been begun outside graphs, counted as the device does.
     std::uint64_t launched = 0;
     collectives::Ledger ledger;  ///< what the tallies do not hold

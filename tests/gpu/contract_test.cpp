@@ -1,0 +1,122 @@
+// The contract of the collectives on real GPUs: ranks as threads and as processes, several on one
+// device where there are fewer devices than ranks.
+
+#include <memory>
+#include <optional>
+
+#include <gtest/gtest.h>
+
+#include <cohort/cohort.hpp>
+
+#include "backend/cuda/device.hpp"
+#include "contract/collective_contract.hpp"
+#include "gpu/devices.hpp"
+#include "support/ranks.hpp"
+
+namespace cohort {
+namespace {
+
+using test::RankMode;
+
+/// Looks at operands through copies; memory outside the arena is the device's too.
+class DeviceAccess final : public contract::OperandAccess {
+ public:
+  DeviceAccess(const cuda::Api& api, std::uint32_t device, Session& session)
+      : device_(cuda::OpenDevice::open(api, device)), session_(&session) {}
+
+  std::byte* outside(bool second, std::size_t bytes) override {
+    std::optional<Memory>& memory = memory_[second ? 1 : 0];
+    if (!memory || memory->bytes < bytes) {
+      session_->wait({});  // what is given back may be an operand
+      memory.reset();
+      memory.emplace(device_, bytes);
+    }
+    return reinterpret_cast<std::byte*>(static_cast<std::uintptr_t>(memory->range.base()));
+  }
+  void write(void* to, const void* from, std::size_t bytes) override {
+    if (bytes != 0) device_->write(cuda::OpenDevice::host(to), from, bytes);
+  }
+  void read(void* to, const void* from, std::size_t bytes) override {
+    if (bytes != 0) device_->read(to, cuda::OpenDevice::host(from), bytes);
+  }
+  void finish() override { session_->wait({}); }
+
+ private:
+  struct Memory {
+    Memory(const std::shared_ptr<cuda::OpenDevice>& device, std::size_t wanted)
+        : bytes((wanted / device->granule_bytes() + 1) * device->granule_bytes()),
+          memory(cuda::DeviceMemory::create(device, bytes)),
+          range(device, bytes) {
+      range.map(0, bytes, memory, WorldRank{0});
+    }
+    ~Memory() { range.unmap(0, bytes); }
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+    std::size_t bytes;
+    cuda::DeviceMemory memory;
+    cuda::DeviceRange range;
+  };
+
+  std::shared_ptr<cuda::OpenDevice> device_;
+  Session* session_;
+  std::array<std::optional<Memory>, 2> memory_;
+};
+
+/// Every rank finds the devices itself: the process of the test must not have initialised CUDA when
+/// it starts others.
+void run_contract(RankMode mode, const LayoutSizes& sizes, PlanOptions options = {}) {
+  options.memory = Memory::cuda;
+  const Layout layout(sizes);
+  const auto results = test::run_ranks(mode, layout.world_size(), [&](World& world) {
+    std::string missing;
+    const cuda::Api* const api = cuda::find_devices(1, missing);
+    if (api == nullptr) return "skipped: " + missing;
+    std::uint32_t count = 0;
+    cuda::throw_unless_ok(api->device_count(&count), "counting GPUs");
+    const std::uint32_t device = world.rank().index() % count;
+    Session session =
+        commit(world, contract::collective_plan(layout, options), {.device = device});
+    DeviceAccess access(*api, device, session);
+    contract::check_collectives(session, world.rank(), 20260101, access, {});
+    EXPECT_EQ(session.registrations_since_commit(), 0U);
+    EXPECT_EQ(session.measured_bytes(), footprint(session.plan()).planned_bytes(world.rank()));
+    session.close();
+    return std::string("done");
+  });
+  test::expect_no_errors(results);
+  if (results[0].output.starts_with("skipped")) GTEST_SKIP() << results[0].output;
+  for (const test::RankResult& result : results) EXPECT_EQ(result.output, "done");
+}
+
+using ModeAndSize = std::tuple<RankMode, std::uint32_t>;
+class GpuContract : public testing::TestWithParam<ModeAndSize> {};
+
+TEST_P(GpuContract, Holds) {
+  const auto [mode, ranks] = GetParam();
+  run_contract(mode, {.tp = ranks});
+}
+
+INSTANTIATE_TEST_SUITE_P(WorldSizes, GpuContract,
+                         testing::Combine(testing::Values(RankMode::threads, RankMode::processes),
+                                          testing::Values(1U, 2U, 4U)),
+                         [](const testing::TestParamInfo<ModeAndSize>& param) {
+                           return test::to_string(std::get<0>(param.param)) +
+                                  std::to_string(std::get<1>(param.param));
+                         });
+
+TEST(GpuContractOfGroups, HoldsWhereTheyOverlap) {
+  run_contract(RankMode::threads, {.tp = 4, .attn_dp = 2, .attn_cp = 2});
+}
+
+class GpuContractOfPaths : public testing::TestWithParam<Path> {};
+
+TEST_P(GpuContractOfPaths, Holds) {
+  run_contract(RankMode::threads, {.tp = 3}, {.path_table = PathTable::pinned(GetParam())});
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, GpuContractOfPaths,
+                         testing::Values(Path::gpu_ll, Path::gpu_lamport, Path::gpu_two_shot),
+                         [](const auto& path) { return std::string(to_string(path.param)); });
+
+}  // namespace
+}  // namespace cohort
