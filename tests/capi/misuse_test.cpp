@@ -300,7 +300,7 @@ TEST(CApiStructs, OfAnotherVersionKeepTheirMeaning) {
   struct NewerOut {
     cohort_footprint known;
     std::uint64_t added;
-  } out{{sizeof(NewerOut), 0, 0, 0, 0, 0}, ~std::uint64_t{0}};
+  } out{{sizeof(NewerOut), 0, 0, 0, 0, 0, 0}, ~std::uint64_t{0}};
   ASSERT_EQ(cohort_plan_footprint(plan, &out.known), COHORT_OK);
   EXPECT_GT(out.known.granule_bytes, 0U);
   EXPECT_EQ(out.added, 0U);
