@@ -74,8 +74,7 @@ void run_contract(RankMode mode, const LayoutSizes& sizes, PlanOptions options =
     std::uint32_t count = 0;
     cuda::throw_unless_ok(api->device_count(&count), "counting GPUs");
     const std::uint32_t device = world.rank().index() % count;
-    Session session =
-        commit(world, contract::collective_plan(layout, options), {.device = device});
+    Session session = commit(world, contract::collective_plan(layout, options), {.device = device});
     DeviceAccess access(*api, device, session);
     contract::check_collectives(session, world.rank(), 20260101, access, {});
     EXPECT_EQ(session.registrations_since_commit(), 0U);

@@ -375,10 +375,6 @@ std::vector<std::string> HostExecutor::lost_messages() {
   return texts;
 }
 
-void HostExecutor::wait(void* /*stream*/) {
-  throw Error(ErrorCode::usage, "calls on host memory take no stream", std::nullopt, "wait");
-}
-
 void HostExecutor::inherit_ledger(const collectives::Executor& previous) {
   for (const auto& channel : channels_) {
     for (const auto& old : static_cast<const HostExecutor&>(previous).channels_) {

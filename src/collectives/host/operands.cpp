@@ -94,4 +94,8 @@ std::optional<std::string> HostExecutor::prepare(const Channel& channel, const C
   return std::nullopt;
 }
 
+void HostExecutor::wait(void* /*stream*/) {
+  throw Error(ErrorCode::usage, "calls on host memory take no stream", std::nullopt, "wait");
+}
+
 }  // namespace cohort::host
