@@ -55,7 +55,7 @@ void ask_nccl(GpuFacts& facts) {
     facts.nccl_missing = std::string(library) + " does not tell its version";
     return;
   }
-  facts.nccl_version = nccl_version_text(code);
+  facts.nccl = nccl_version_of(code);
 }
 
 bool ask_devices(const cuda::Api& api, GpuFacts& facts) {
@@ -108,10 +108,9 @@ GpuFacts read_gpu_facts() {
   return facts;
 }
 
-std::string nccl_version_text(int code) {
-  const int thousand = code < 10'000 ? 1000 : 10'000;
-  return std::to_string(code / thousand) + "." + std::to_string(code % thousand / 100) + "." +
-         std::to_string(code % 100);
+cuda::nccl::Version nccl_version_of(int code) noexcept {
+  return code < 10'000 ? cuda::nccl::version(code / 1000, code % 1000 / 100, code % 100)
+                       : cuda::nccl::Version{code};
 }
 
 }  // namespace cohort::check

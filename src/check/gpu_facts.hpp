@@ -2,10 +2,12 @@
 
 // What this process can find out about GPUs, their driver and NCCL.
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backend/cuda/abi.hpp"
+#include "backend/cuda/nccl/version.hpp"
 #include "backend/cuda/plugin_loader.hpp"
 
 namespace cohort::check {
@@ -20,8 +22,8 @@ struct GpuFacts {
   /// By device and peer. Empty if `link_problem` says why nothing is known.
   std::vector<std::vector<cuda::LinkFacts>> links;
   std::string link_problem;
-  std::string nccl_version;  ///< "2.28.9"
-  std::string nccl_missing;  ///< why there is no version
+  std::optional<cuda::nccl::Version> nccl;
+  std::string nccl_missing;  ///< why there is none
 };
 
 /// Asks the system, the plugin and NCCL. Initialises CUDA: fork no process afterwards that is to
@@ -30,7 +32,7 @@ GpuFacts read_gpu_facts();
 /// What a plugin says, or what its absence does. Local.
 GpuFacts ask_plugin(const cuda::LoadedPlugin& plugin);
 
-/// "2.28.9" of 22809; of 2.8 and older, which counted otherwise, as well. Pure.
-std::string nccl_version_text(int code);
+/// What `ncclGetVersion` says; 2.8 and older counted otherwise. Pure.
+cuda::nccl::Version nccl_version_of(int code) noexcept;
 
 }  // namespace cohort::check

@@ -11,6 +11,8 @@
 namespace cohort::check {
 namespace {
 
+using cuda::nccl::Feature;
+
 constexpr const char* kHostOnly = "Only paths over host memory here.";
 /// The lowest compute capability that kernels are compiled for.
 constexpr std::uint32_t kComputeMajorMin = 8;
@@ -217,16 +219,36 @@ Row gpu_memory_row(const GpuFacts& facts) {
 }
 
 Row nccl_row(const GpuFacts& facts) {
-  if (!facts.nccl_version.empty()) {
-    return {"nccl", facts.nccl_version, Status::ok,
-            "Serves what cohort's own kernels do not; which of its features may be used depends on "
-            "this version.",
-            ""};
+  if (!facts.nccl) {
+    return {
+        "nccl", "not found", Status::ok,
+        "cohort's own kernels need none; the paths nccl_symmetric and nccl_plain are missing (" +
+            facts.nccl_missing + "). COHORT_NCCL_LIBRARY names the file where it is elsewhere.",
+        ""};
   }
-  return {"nccl", "not found", Status::ok,
-          "cohort's own kernels need none; the paths nccl_symmetric and nccl_plain are missing (" +
-              facts.nccl_missing + "). COHORT_NCCL_LIBRARY names the file where it is elsewhere.",
-          ""};
+  Row row{"nccl", cuda::nccl::to_string(*facts.nccl), Status::ok, "", ""};
+  const std::string trusted = "from " + cuda::nccl::to_string(cuda::nccl::kOldestKnown) + " to " +
+                              cuda::nccl::to_string(cuda::nccl::kNewestKnown);
+  for (const Feature feature : {Feature::plain_calls, Feature::windows}) {
+    const auto support = cuda::nccl::support_of(*facts.nccl, feature);
+    if (support.supported) continue;
+    row.status = Status::warning;
+    row.meaning =
+        (feature == Feature::windows ? "No path nccl_symmetric: " : "No path over NCCL: ") +
+        std::string(support.reason) + ".";
+    row.remedy = "Use a version " + trusted + "; COHORT_NCCL_LIBRARY names its file.";
+    return row;
+  }
+  row.meaning = "Serves what cohort's own kernels do not.";
+  // What calls notice; the other features are the library's own affair.
+  std::vector<std::string> limits;
+  for (const Feature feature : {Feature::one_operand, Feature::early_predecessor}) {
+    const auto support = cuda::nccl::support_of(*facts.nccl, feature);
+    if (!support.supported) limits.emplace_back(support.reason);
+  }
+  if (!limits.empty())
+    row.meaning += " Of this version it is heeded that " + joined(limits, ", and that ") + ".";
+  return row;
 }
 
 std::vector<Row> judge_gpus(const GpuFacts& facts) {

@@ -39,7 +39,7 @@ GpuFacts good_gpus(std::size_t count = 4) {
   facts.plugin = "/opt/lib/libcohort_cuda.so";
   facts.devices.assign(count, device("NVIDIA H200", 9));
   facts.links.assign(count, std::vector<cuda::LinkFacts>(count, kNvlink));
-  facts.nccl_version = "2.28.9";
+  facts.nccl = cuda::nccl::version(2, 28, 9);
   return facts;
 }
 
@@ -172,13 +172,31 @@ TEST(GpuRows, WarnWhereMemoryCannotBePassedOn) {
 
 TEST(GpuRows, DoNotMissNcclMuch) {
   GpuFacts facts = good_gpus();
-  facts.nccl_version.clear();
+  facts.nccl.reset();
   facts.nccl_missing = "libnccl.so.2: no such file";
   const Row row = nccl_row(facts);
   expect_complete(row);
   EXPECT_EQ(row.status, Status::ok);
   EXPECT_THAT(row.meaning, HasSubstr("libnccl.so.2: no such file"));
   EXPECT_THAT(row.meaning, HasSubstr("COHORT_NCCL_LIBRARY"));
+}
+
+TEST(GpuRows, SayWhatAVersionOfNcclIsGoodFor) {
+  GpuFacts facts = good_gpus();
+  EXPECT_THAT(nccl_row(facts).meaning, HasSubstr("both operands must lie in windows"));
+  EXPECT_THAT(nccl_row(facts).meaning, HasSubstr("2.30.7"));
+  facts.nccl = cuda::nccl::kNewestKnown;
+  EXPECT_EQ(nccl_row(facts).meaning, "Serves what cohort's own kernels do not.");
+  facts.nccl = cuda::nccl::version(2, 99, 0);
+  Row row = nccl_row(facts);
+  expect_complete(row);
+  EXPECT_EQ(row.status, Status::warning);
+  EXPECT_THAT(row.meaning, HasSubstr("No path nccl_symmetric: this NCCL is newer"));
+  facts.nccl = cuda::nccl::version(2, 19, 3);
+  row = nccl_row(facts);
+  expect_complete(row);
+  EXPECT_THAT(row.meaning, HasSubstr("No path over NCCL"));
+  EXPECT_THAT(row.remedy, HasSubstr("from 2.28.3 to 2.30.7"));
 }
 
 // --- what the facts come from
@@ -220,9 +238,9 @@ TEST_F(AskPlugin, TellsWhyThereAreNone) {
 }
 
 TEST(GpuFacts, ReadVersionsOfNccl) {
-  EXPECT_EQ(nccl_version_text(22809), "2.28.9");
-  EXPECT_EQ(nccl_version_text(23007), "2.30.7");
-  EXPECT_EQ(nccl_version_text(2804), "2.8.4");
+  EXPECT_EQ(to_string(nccl_version_of(22809)), "2.28.9");
+  EXPECT_EQ(to_string(nccl_version_of(23007)), "2.30.7");
+  EXPECT_EQ(to_string(nccl_version_of(2804)), "2.8.4");
 }
 
 TEST(GpuFacts, AreReadHereWithoutHarm) {

@@ -85,14 +85,15 @@ TEST(CheckCommand, TheTableEndsWithTheOutcome) {
 }
 
 TEST(CheckCommand, TellsOfGpusWhatThePluginSays) {
-  const test::Finished finished = check("--json", "export COHORT_CUDA_PLUGIN=" FAKE_PLUGIN);
+  const test::Finished finished =
+      check("--json", "export COHORT_NCCL_LIBRARY=/nowhere COHORT_CUDA_PLUGIN=" FAKE_PLUGIN);
   ASSERT_EQ(finished.exit_code, 0) << finished.output << finished.errors;
   const json document = json::parse(finished.output);
   EXPECT_THAT(row_of(document, "gpus")["value"], HasSubstr("4 x fake (1.0 GiB, "));
   EXPECT_THAT(row_of(document, "gpu_driver")["meaning"], HasSubstr(FAKE_PLUGIN));
   EXPECT_EQ(row_of(document, "gpu_links")["value"], "NVLink between all");
   EXPECT_EQ(row_of(document, "gpu_memory")["status"], "ok");
-  EXPECT_EQ(row_of(document, "nccl")["status"], "ok");
+  EXPECT_EQ(row_of(document, "nccl")["value"], "not found");
 }
 
 TEST(CheckCommand, OneRankNeedsNoOther) {
