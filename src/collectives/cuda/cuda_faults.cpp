@@ -132,7 +132,9 @@ void CudaExecutor::wait(void* stream) {
     throw Error(ErrorCode::usage, "a stream that is being captured never ends; end the capture",
                 std::nullopt, std::string(kPhase));
   }
-  const auto deadline = rank_.domain.deadline_after(rank_.domain.limits().steady);
+  // A kernel that waits in vain gives up after the steady limit and knows for whom: it goes first.
+  const auto deadline =
+      rank_.domain.deadline_after(rank_.domain.limits().steady + rank_.domain.limits().stall);
   for (std::uint32_t round = 0; !rank_.device.is_done(stream); ++round) {
     rank_.watch.check(kPhase);
     if (std::chrono::steady_clock::now() > deadline) {
