@@ -1,133 +1,103 @@
 """What PyTorch's allocator calls, from Python by ctypes and without torch: two ranks as processes.
 
-Usage: torch_test.py TORCH_LIBRARY COMMAND. The functions of the C interface are found through
-libcohort_torch.so, as its users find them.
+Usage: torch_test.py TORCH_LIBRARY PLUGIN. Everything happens in host memory, and in that of a GPU
+plugin that needs no GPU.
 """
 
 import ctypes
 import multiprocessing
+import os
 import pathlib
 import queue
 import random
 import re
 import subprocess
+import sys
 import threading
+import time
 import unittest
-from ctypes import POINTER, byref, c_int, c_int64, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p
 
-import ctypes_test
-from ctypes_test import F32, SUM, TP, USAGE, Call, CohortError, LayoutSizes, Sized
-from ctypes_test import Verdict, call, join_by_queues, library
+ROOT = pathlib.Path(__file__).parents[2]
+os.environ["COHORT_TORCH_LIBRARY"], os.environ["COHORT_CUDA_PLUGIN"] = sys.argv[1:3]
+sys.path.insert(0, str(ROOT / "python"))
+
+import cohort_c  # noqa: E402
+from cohort_c import CohortError, check, library  # noqa: E402
 
 RANKS = 2
-ATTN_TP = 4
-MISMATCH, STRICT_MISS = 4, 8
-HOST = -1  # as a device: ordinary memory is the host's
+TP, ATTN_TP = (cohort_c.group_number(group) for group in ("tp", "attn_tp"))
+F32 = 1
+# Ranks inherit it from the test that starts them.
+MEMORY = os.environ.get("COHORT_TEST_MEMORY", "host")
+DEVICE = 0 if MEMORY == "cuda" else -1
 BUDGET = 256 << 10
-ROOT = pathlib.Path(__file__).parents[2]
 
 
-class PoolSpec(Sized):
-    _fields_ = [
-        ("size", c_size_t),
-        ("bytes", c_size_t),
-        ("block_bytes_max", c_size_t),
-        ("groups", c_uint32),
-        ("reserved", c_uint32),
-    ]
+class Store:
+    """What torch's stores have, over a dictionary that all processes share."""
 
+    def __init__(self, entries):
+        self.entries = entries
 
-class PlanOptions(Sized):
-    _fields_ = [
-        ("size", c_size_t),
-        ("symmetry_off", c_uint32),
-        ("strict", c_uint32),
-        ("lanes", c_uint32),
-        ("reserved", c_uint32),
-        ("reserve_bytes", c_size_t),
-    ]
+    def set(self, key, value):
+        self.entries[key] = value
 
+    def wait(self, keys, limit):
+        deadline = time.monotonic() + limit.total_seconds()
+        while not all(key in self.entries for key in keys):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the keys have not come")
+            time.sleep(0.002)
 
-class TorchUse(Sized):
-    _fields_ = [("size", c_size_t)] + [
-        (name, c_uint64)
-        for name in (
-            "segments bytes freed_segments freed_bytes ordinary_segments ordinary_bytes".split()
-        )
-    ]
-
-
-library.cohort_torch_malloc.restype = c_void_p
-library.cohort_torch_malloc.argtypes = [c_ssize_t, c_int, c_void_p]
-library.cohort_torch_free.argtypes = [c_void_p, c_ssize_t, c_int, c_void_p]
-library.cohort_torch_free.restype = None
-library.cohort_is_symmetric.argtypes = [
-    c_void_p, c_void_p, c_size_t, c_uint32, POINTER(c_uint32),
-]  # fmt: skip
+    def get(self, key):
+        return self.entries[key]
 
 
 def last_failure():
-    told = ctypes_test.LastError()
-    assert library.cohort_torch_last_error(byref(told)) == 0
-    return told.code, told.message.decode()
+    told = CohortError("torch_malloc")
+    return told.code, str(told)
 
 
 def malloc(size):
-    return library.cohort_torch_malloc(size, HOST, None)
+    return library.cohort_torch_malloc(size, DEVICE, None)
 
 
 def free(data):
-    library.cohort_torch_free(data, 0, HOST, None)
+    library.cohort_torch_free(data, 0, DEVICE, None)
 
 
-class Rank:
+class Rank(cohort_c.Session):
     """A committed session of this rank with a pool for tp and one for attn_tp."""
 
-    def __init__(self, rank, inboxes, strict=False):
-        self.world = join_by_queues(rank, inboxes)
-        self.layout, self.plan, self.session = c_void_p(), c_void_p(), c_void_p()
-        call("layout_create", byref(LayoutSizes(tp=RANKS)), byref(self.layout))
-        call("plan_create", self.layout, byref(PlanOptions(strict=strict)), byref(self.plan))
-        for kind, name in (TP, b"tp"), (ATTN_TP, b"attn_tp"):
-            spec = PoolSpec(bytes=BUDGET, block_bytes_max=BUDGET, groups=1 << kind)
-            call("plan_pool", self.plan, name, byref(spec), byref(c_uint32()))
-        call("commit", self.world, self.plan, byref(self.session))
+    def __init__(self, rank, entries, **options):
+        world = cohort_c.join_store(Store(entries), rank, RANKS)
+        budget = {"tp": BUDGET, "attn_tp": BUDGET}
+        super().__init__(world, budget, BUDGET, {"tp": RANKS}, MEMORY, max(DEVICE, 0), **options)
 
-    def select(self, kind):
-        call("torch_select", self.session, kind)
+    def select(self, group):
+        check("torch_select", self.handle, group)
 
-    def use(self, kind=0):
-        use = TorchUse()
-        call("torch_usage", self.session, kind, byref(use))
-        return use
-
-    def is_symmetric(self, data, size, kind):
-        symmetric = c_uint32()
-        call("is_symmetric", self.session, data, size, kind, byref(symmetric))
-        return symmetric.value == 1
-
-    def all_reduce(self, kind, data, elements):
-        verdict = Verdict()
-        reduce = Call(
-            group=kind, dtype=F32, reduce_op=SUM, input=data, input_elements=elements,
-            output=data, output_elements=elements,
+    def all_reduce(self, group, data, elements):
+        call = cohort_c.Call(
+            group=group, dtype=F32, reduce_op=cohort_c.REDUCE_OPS["sum"],
+            input=data, input_elements=elements, output=data, output_elements=elements,
         )  # fmt: skip
-        call("all_reduce", self.session, byref(reduce), byref(verdict))
-        return library.cohort_reason_name(verdict.reason).decode()
+        verdict = cohort_c.named(self.call("all_reduce", call))
+        self.wait()
+        assert verdict.path.startswith("gpu_" if MEMORY == "cuda" else "host_"), verdict
+        return verdict.reason
 
-    def close(self):
-        call("torch_forget", self.session)
-        call("close", self.session, c_int64(0))
-        for kind, handle in ("world", self.world), ("plan", self.plan), ("layout", self.layout):
-            call(kind + "_free", handle)
+    def wait(self):
+        if MEMORY == "cuda":
+            check("wait", self.handle, None)
 
 
 def check_segments(rank, job, test):
     """One segment from beginning to end."""
     test.assertIsNone(malloc(512))  # before any group is selected
-    test.assertEqual(last_failure(), (USAGE, "no group is selected on this thread"))
+    test.assertEqual(last_failure(), ("usage", "no group is selected on this thread"))
     job.select(TP)
-    test.assertEqual(last_failure(), (0, ""))
+    test.assertEqual(last_failure(), ("ok", ""))
     first = malloc(4096)
     test.assertTrue(job.is_symmetric(first, 4096, TP))
     values = (ctypes.c_float * 1024).from_address(first)
@@ -136,21 +106,21 @@ def check_segments(rank, job, test):
     test.assertEqual(list(values), [3.0] * 1024)
     with test.assertRaises(CohortError) as refused:
         job.all_reduce(ATTN_TP, first, 1024)  # the same ranks, but another group
-    test.assertEqual(refused.exception.code, USAGE)
+    test.assertEqual(refused.exception.code, "usage")
 
     free(first)
     free(first)  # of a second free there is nothing to note
     second = malloc(4096)
     test.assertNotEqual(second, first)  # freed is not given back
-    use = job.use(TP)
+    use = job.usage(TP)
     test.assertEqual((use.segments, use.bytes), (2, 8192))
     test.assertEqual((use.freed_segments, use.freed_bytes), (1, 4096))
-    call("torch_collect", job.session)
+    check("torch_collect", job.handle)
     test.assertEqual(malloc(4096), first)
     with test.assertRaises(CohortError) as live:
         job.close()
-    test.assertEqual(live.exception.code, USAGE)
-    test.assertIn("2 segments of 8192 bytes", last_failure()[1])
+    test.assertEqual(live.exception.code, "usage")
+    test.assertIn("2 segments of 8192 bytes", str(live.exception))
     free(first)
     free(second)
     job.close()
@@ -180,39 +150,43 @@ class Churn:
             freeing.start()
             freeing.join()
         if len(self.steps) % 7 == 0:
-            call("torch_collect", self.job.session)
+            check("torch_collect", self.job.handle)
 
     def offsets(self):
         base = min(data for _, _, data in self.steps)
         return [(kind, size, data - base) for kind, size, data in self.steps]
 
 
-def rank_of_one_segment(rank, inboxes, _results):
-    check_segments(rank, Rank(rank, inboxes), unittest.TestCase())
+def rank_of_one_segment(rank, entries, _results):
+    check_segments(rank, Rank(rank, entries), unittest.TestCase())
 
 
-def rank_of_churn(rank, inboxes, results):
-    job = Rank(rank, inboxes)
+def rank_of_churn(rank, entries, results):
+    job = Rank(rank, entries)
     churn = Churn(rank, job)
     for _ in range(400):
         churn.step()
-    call("verify", job.session)
-    registrations = c_uint64()
-    call("registrations_since_commit", job.session, byref(registrations))
-    results.put((registrations.value, churn.offsets()))
+    check("verify", job.handle)
+    results.put((job.registrations_since_commit(), churn.offsets()))
     for data in churn.live:
         free(data)
     job.close()
 
 
-def rank_over_budget(rank, inboxes, _results):
-    test, job = unittest.TestCase(), Rank(rank, inboxes)
+def rank_over_budget(rank, entries, _results):
+    test, job = unittest.TestCase(), Rank(rank, entries)
     job.select(TP)
     inside = malloc(BUDGET)
     outside = malloc(4096)
     test.assertTrue(job.is_symmetric(inside, BUDGET, TP))
+    if MEMORY == "cuda":  # and no driver
+        test.assertIsNone(outside)
+        test.assertEqual(last_failure()[0], "out_of_memory")
+        test.assertIn("the pool of group tp has no room", last_failure()[1])
+        free(inside)
+        return job.close()
     test.assertFalse(job.is_symmetric(outside, 4096, TP))
-    use = job.use()
+    use = job.usage()
     test.assertEqual((use.segments, use.ordinary_segments, use.ordinary_bytes), (2, 1, 4096))
     (ctypes.c_float * 1024).from_address(outside)[:] = [1.0] * 1024
     test.assertEqual(job.all_reduce(TP, outside, 1024), "over_budget")
@@ -224,34 +198,42 @@ def rank_over_budget(rank, inboxes, _results):
     job.close()
 
 
-def rank_over_a_strict_budget(rank, inboxes, _results):
-    test, job = unittest.TestCase(), Rank(rank, inboxes, strict=True)
+def rank_over_a_strict_budget(rank, entries, _results):
+    test, job = unittest.TestCase(), Rank(rank, entries, strict=True)
     job.select(TP)
     test.assertIsNone(malloc(BUDGET + 1))
     code, message = last_failure()
-    test.assertEqual(code, STRICT_MISS)
+    test.assertEqual(code, "strict_miss")
     test.assertIn("pool 'tp'", message)
     job.close()
 
 
-def rank_that_differs(rank, inboxes, _results):
-    test, job = unittest.TestCase(), Rank(rank, inboxes)
+def rank_that_differs(rank, entries, _results):
+    test, job = unittest.TestCase(), Rank(rank, entries)
     job.select(TP)
     data = malloc(4096 * (rank + 1))
     with test.assertRaises(CohortError) as differs:
-        call("verify", job.session)
-    test.assertEqual(differs.exception.code, MISMATCH)
+        check("verify", job.handle)
+    test.assertEqual(differs.exception.code, "mismatch")
     free(data)
     job.close()
 
 
-class Torch(unittest.TestCase):
+class HostMemory(unittest.TestCase):
+    memory = "host"
+
+    def setUp(self):
+        os.environ["COHORT_TEST_MEMORY"] = self.memory
+
     def run_ranks(self, body):
         """What the ranks have put into the queue of results."""
         context = multiprocessing.get_context("spawn")
-        inboxes = [context.Queue() for _ in range(RANKS)]
         results = context.Queue()
-        ranks = [context.Process(target=body, args=(r, inboxes, results)) for r in range(RANKS)]
+        with context.Manager() as manager:
+            return self.await_ranks(context, body, manager.dict(), results)
+
+    def await_ranks(self, context, body, entries, results):
+        ranks = [context.Process(target=body, args=(r, entries, results)) for r in range(RANKS)]
         for rank in ranks:
             rank.start()
         found = []
@@ -284,11 +266,17 @@ class Torch(unittest.TestCase):
     def test_verify_finds_ranks_that_differ(self):
         self.run_ranks(rank_that_differs)
 
+
+class GpuMemory(HostMemory):
+    memory = "cuda"
+
+
+class Library(unittest.TestCase):
     def test_the_library_shows_what_the_header_declares(self):
         header = (ROOT / "include" / "cohort" / "cohort_torch.h").read_text()
         declared = set(re.findall(r"^COHORT_API .*?(cohort_torch_\w+)\(", header, re.MULTILINE))
         shown = subprocess.run(
-            ["nm", "--dynamic", "--defined-only", ctypes_test.LIBRARY_PATH],
+            ["nm", "--dynamic", "--defined-only", sys.argv[1]],
             check=True,
             capture_output=True,
             text=True,

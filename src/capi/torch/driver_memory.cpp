@@ -8,14 +8,16 @@ namespace cohort::torch {
 namespace {
 
 // Of the driver's interface, which has kept these since it has them.
-using DeviceAddress = std::uint64_t;
-enum CaptureMode : int { kCaptureModeGlobal = 0, kCaptureModeRelaxed = 2 };
+// A CUdeviceptr is an integer as large as a pointer, and passed like one.
+using DeviceAddress = void*;
+static_assert(sizeof(DeviceAddress) == sizeof(std::uint64_t));
+constexpr int kCaptureModeRelaxed = 2;
 constexpr int kSuccess = 0;
 
 struct Driver {
   int (*allocate)(DeviceAddress* address, std::size_t bytes) = nullptr;
   int (*free)(DeviceAddress address) = nullptr;
-  int (*exchange_capture_mode)(CaptureMode* mode) = nullptr;
+  int (*exchange_capture_mode)(int* mode) = nullptr;
   bool is_complete() const noexcept { return allocate && free && exchange_capture_mode; }
 };
 
@@ -47,7 +49,7 @@ class RelaxedCapture {
   RelaxedCapture& operator=(const RelaxedCapture&) = delete;
 
  private:
-  CaptureMode mode_ = kCaptureModeRelaxed;
+  int mode_ = kCaptureModeRelaxed;
 };
 
 }  // namespace
@@ -58,17 +60,17 @@ void* allocate_on_device(std::size_t bytes, std::string& error) {
     return nullptr;
   }
   const RelaxedCapture relaxed;
-  DeviceAddress address = 0;
+  DeviceAddress address = nullptr;
   const int status = driver().allocate(&address, bytes);
   if (status != kSuccess) {
     error = "cuMemAlloc of " + std::to_string(bytes) + " bytes returned " + std::to_string(status);
     return nullptr;
   }
-  return reinterpret_cast<void*>(address);
+  return address;
 }
 
 void free_on_device(void* data) noexcept {
-  if (driver().is_complete()) driver().free(reinterpret_cast<DeviceAddress>(data));
+  if (driver().is_complete()) driver().free(data);
 }
 
 }  // namespace cohort::torch

@@ -1,6 +1,7 @@
 #include "capi/torch/segments.hpp"
 
 #include <algorithm>
+#include <set>
 #include <string>
 
 #include "capi/torch/driver_memory.hpp"
@@ -44,20 +45,20 @@ void* Segments::allocate(cohort_session session, std::uint32_t kind, std::size_t
   if (scope == nullptr) return nullptr;
   cohort_buffer block{};
   block.size = sizeof block;
-  const int code = cohort_scope_allocate(scope, COHORT_DTYPE_U8, bytes, 1, &block);
-  if (code != COHORT_OK) {
-    pass_on(code);
-    return nullptr;
-  }
   Segment segment;
   segment.group = {session, kind};
   segment.bytes = bytes;
   segment.device = device;
   segment.stream = stream;
-  segment.is_symmetric = is_symmetric(session, kind, block, bytes);
-  if (segment.is_symmetric || device < 0) return add(block.data, segment);
-  // What the scope has given is the host's, of no use to a device.
-  cohort_scope_release(scope, block.data);
+  const int code = cohort_scope_allocate(scope, COHORT_DTYPE_U8, bytes, 1, &block);
+  if (code == COHORT_OK) {
+    segment.is_symmetric = is_symmetric(session, kind, block, bytes);
+    return add(block.data, segment);
+  }
+  if (code != COHORT_ERROR_OUT_OF_MEMORY || device < 0) {
+    pass_on(code);
+    return nullptr;
+  }
   std::string error;
   void* const data = allocate_on_device(bytes, error);
   if (data == nullptr) {
@@ -67,6 +68,7 @@ void* Segments::allocate(cohort_session session, std::uint32_t kind, std::size_t
     return nullptr;
   }
   segment.is_block = false;
+  segment.is_symmetric = false;
   return add(data, segment);
 }
 
@@ -116,8 +118,25 @@ int Segments::give_back(const SegmentAt& freed) {
   return code == COHORT_OK ? code : pass_on(code);
 }
 
+int Segments::await_streams(const std::vector<SegmentAt>& freed) {
+  std::set<void*> awaited;
+  for (const auto& [data, segment] : freed) {
+    // The driver waits by itself before it frees.
+    if (segment.device < 0 || !segment.is_block) continue;
+    if (!awaited.insert(segment.stream).second) continue;
+    const int code = cohort_wait(segment.group.first, segment.stream);
+    if (code != COHORT_OK) return pass_on(code);
+  }
+  return COHORT_OK;
+}
+
 int Segments::collect(cohort_session session) {
   const std::vector<SegmentAt> freed = freed_of(session);
+  if (const int code = await_streams(freed); code != COHORT_OK) return code;
+  return give_back(freed);
+}
+
+int Segments::give_back(const std::vector<SegmentAt>& freed) {
   for (const SegmentAt& segment : freed) {
     if (const int code = give_back(segment); code != COHORT_OK) return code;
   }
@@ -133,7 +152,10 @@ int Segments::forget(cohort_session session) {
                     " bytes still hold tensors; drop the tensors and MemPools first, then call "
                     "torch.cuda.empty_cache()");
   }
-  if (const int code = collect(session); code != COHORT_OK) return code;
+  // A session of a job that has failed is closed all the same: it is not waited for.
+  const std::vector<SegmentAt> freed = freed_of(session);
+  static_cast<void>(await_streams(freed));
+  if (const int code = give_back(freed); code != COHORT_OK) return code;
   std::vector<cohort_scope> scopes;
   {
     const std::lock_guard lock(mutex_);

@@ -53,6 +53,8 @@ class Segments {
   cohort_scope scope_of(GroupKey group);
   void* add(void* data, Segment segment);
   std::vector<SegmentAt> freed_of(cohort_session session) const;
+  static int await_streams(const std::vector<SegmentAt>& freed);
+  int give_back(const std::vector<SegmentAt>& freed);
   int give_back(const SegmentAt& segment);
 
   mutable std::mutex mutex_;
