@@ -98,8 +98,9 @@ void SessionState::prove_operand(GroupKind kind, void* memory, std::size_t bytes
   call.root = root;
   call.input = all;
   call.output = all;
+  call.stream = memory_->own_stream();
   static_cast<void>(executor_->run(kind, call));
-  if (host_words_) executor_->wait(nullptr);
+  if (host_words_) executor_->wait(call.stream);
   bool shows = true;
   for_each_piece(words, [&](std::span<std::uint32_t> piece, std::size_t first) {
     memory_->read(piece.data(), static_cast<std::uint32_t*>(memory) + first, piece.size_bytes());

@@ -71,7 +71,14 @@ class CudaMemory final : public SessionMemory {
       : domain_(&domain),
         device_(std::move(device)),
         backend_(domain.shared_from_this(), device_),
-        watch_(domain, device_) {}
+        watch_(domain, device_) {
+    const cuda::Api& api = device_->api();
+    cuda::throw_unless_ok(api.create_stream(device_->handle(), &stream_), "making a stream",
+                          domain.rank());
+  }
+  ~CudaMemory() override { device_->api().destroy_stream(device_->handle(), stream_); }
+  CudaMemory(const CudaMemory&) = delete;
+  CudaMemory& operator=(const CudaMemory&) = delete;
 
   void agree(const Plan& plan, host::Domain::TimePoint deadline) override {
     check_granule();
@@ -115,6 +122,7 @@ class CudaMemory final : public SessionMemory {
 
   void start(Arena& arena) override { watch_.start(cuda::OpenDevice::host(arena.local())); }
   void stop() noexcept override { watch_.stop(); }
+  void* own_stream() const noexcept override { return stream_; }
 
   void write(void* to, const void* from, std::size_t bytes) const override {
     device_->write(cuda::OpenDevice::host(to), from, bytes);
@@ -138,6 +146,7 @@ class CudaMemory final : public SessionMemory {
   cuda::CudaBackend backend_;
   cuda::FaultWatch watch_;
   cuda::GridLimits limits_;
+  cuda::StreamHandle stream_ = nullptr;
 };
 
 /// Throws: Error{usage} if what the environment says is no number.

@@ -49,6 +49,9 @@ class SessionMemory {
   virtual void start(Arena& arena) = 0;
   virtual void stop() noexcept = 0;
 
+  /// Where the session itself puts calls, so that they wait for nobody else's work.
+  virtual void* own_stream() const noexcept { return nullptr; }
+
   /// Between host memory and any rank's arena.
   virtual void write(void* to, const void* from, std::size_t bytes) const = 0;
   virtual void read(void* to, const void* from, std::size_t bytes) const = 0;

@@ -1,6 +1,8 @@
 // The contract of the collectives on real GPUs: ranks as threads and as processes, several on one
 // device where there are fewer devices than ranks.
 
+#include <array>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 
@@ -18,16 +20,27 @@ namespace {
 
 using test::RankMode;
 
+/// Streams of ranks that share a device must not share a queue of it: before CUDA is there.
+const bool kQueuesForAll = ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0) == 0;
+
 /// Looks at operands through copies; memory outside the arena is the device's too.
 class DeviceAccess final : public contract::OperandAccess {
  public:
   DeviceAccess(const cuda::Api& api, std::uint32_t device, Session& session)
-      : device_(cuda::OpenDevice::open(api, device)), session_(&session) {}
+      : device_(cuda::OpenDevice::open(api, device)), session_(&session) {
+    cuda::throw_unless_ok(api.create_stream(device_->handle(), &stream_.handle), "a stream");
+  }
+  ~DeviceAccess() override { device_->api().destroy_stream(device_->handle(), stream_.handle); }
+  DeviceAccess(const DeviceAccess&) = delete;
+  DeviceAccess& operator=(const DeviceAccess&) = delete;
+
+  /// Ranks that share a device must not share a stream as well.
+  Stream stream() const noexcept { return stream_; }
 
   std::byte* outside(bool second, std::size_t bytes) override {
     std::optional<Memory>& memory = memory_[second ? 1 : 0];
     if (!memory || memory->bytes < bytes) {
-      session_->wait({});  // what is given back may be an operand
+      session_->wait(stream_);  // what is given back may be an operand
       memory.reset();
       memory.emplace(device_, bytes);
     }
@@ -39,7 +52,7 @@ class DeviceAccess final : public contract::OperandAccess {
   void read(void* to, const void* from, std::size_t bytes) override {
     if (bytes != 0) device_->read(to, cuda::OpenDevice::host(from), bytes);
   }
-  void finish() override { session_->wait({}); }
+  void finish() override { session_->wait(stream_); }
 
  private:
   struct Memory {
@@ -59,6 +72,7 @@ class DeviceAccess final : public contract::OperandAccess {
 
   std::shared_ptr<cuda::OpenDevice> device_;
   Session* session_;
+  Stream stream_;
   std::array<std::optional<Memory>, 2> memory_;
 };
 
@@ -73,10 +87,13 @@ void run_contract(RankMode mode, const LayoutSizes& sizes, PlanOptions options =
     if (api == nullptr) return "skipped: " + missing;
     std::uint32_t count = 0;
     cuda::throw_unless_ok(api->device_count(&count), "counting GPUs");
+    if (mode == RankMode::processes && count < world.size()) {
+      return std::string("skipped: processes that share a GPU run by turns");
+    }
     const std::uint32_t device = world.rank().index() % count;
     Session session = commit(world, contract::collective_plan(layout, options), {.device = device});
     DeviceAccess access(*api, device, session);
-    contract::check_collectives(session, world.rank(), 20260101, access, {});
+    contract::check_collectives(session, world.rank(), 20260101, access, access.stream());
     EXPECT_EQ(session.registrations_since_commit(), 0U);
     EXPECT_EQ(session.measured_bytes(), footprint(session.plan()).planned_bytes(world.rank()));
     session.close();

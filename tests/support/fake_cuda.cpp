@@ -65,6 +65,15 @@ Status enqueue_copy(Device* /*device*/, cuda::Address to, cuda::Address from, st
   return {};
 }
 
+Status create_stream(Device* /*device*/, StreamHandle* stream) {
+  *stream = new FakeStream;
+  return {};
+}
+
+void destroy_stream(Device* /*device*/, StreamHandle stream) {
+  delete stream_of(stream);
+}
+
 Status is_done(Device* /*device*/, StreamHandle stream, bool* done) {
   *done = stream == nullptr || !stream_of(stream)->blocked();
   return {};
@@ -94,6 +103,8 @@ const cuda::Api& fake_cuda_api() {
     table.launch = launch;
     table.enqueue_copy = enqueue_copy;
     table.is_done = is_done;
+    table.create_stream = create_stream;
+    table.destroy_stream = destroy_stream;
     table.is_capturing = ask_capturing;
     return table;
   }();
