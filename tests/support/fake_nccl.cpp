@@ -1,5 +1,6 @@
 #include "support/fake_nccl.hpp"
 
+#include <bit>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -166,7 +167,7 @@ Status drop_windows(Communicator* communicator, std::uint32_t kept) {
 }
 
 std::byte* at(Address address) {
-  return reinterpret_cast<std::byte*>(address);
+  return std::bit_cast<std::byte*>(address);
 }
 
 template <typename Element>
@@ -174,7 +175,7 @@ void sum_all(const std::vector<Call>& calls) {
   const std::size_t count = calls.front().count;
   std::vector<Element> sums(count);
   for (const Call& call : calls) {
-    const auto* const input = reinterpret_cast<const Element*>(at(call.input));
+    const auto* const input = std::bit_cast<const Element*>(call.input);
     for (std::size_t i = 0; i < count; ++i) sums[i] = static_cast<Element>(sums[i] + input[i]);
   }
   for (const Call& call : calls) {

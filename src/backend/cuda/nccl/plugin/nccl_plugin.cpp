@@ -2,7 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include <array>
+#include <bit>
 #include <cstring>
 #include <new>
 #include <vector>
@@ -141,7 +141,7 @@ Status add_windows(Communicator* communicator, const Address* addresses, const s
   for (std::uint32_t i = 0; i < count && is_ok(status); ++i) {
     status = nccl_status(
         "ncclCommWindowRegister",
-        library().window_register(communicator->handle, reinterpret_cast<void*>(addresses[i]),
+        library().window_register(communicator->handle, std::bit_cast<void*>(addresses[i]),
                                   bytes[i], &windows[first + i], NCCL_WIN_COLL_SYMMETRIC),
         communicator->handle);
   }
@@ -173,8 +173,8 @@ Status call(Communicator* communicator, const Call* call) noexcept {
   const OnDevice on(communicator->device);
   if (!is_ok(on.status())) return on.status();
   const ncclComm_t comm = communicator->handle;
-  const auto* const input = reinterpret_cast<const void*>(call->input);
-  auto* const output = reinterpret_cast<void*>(call->output);
+  const auto* const input = std::bit_cast<const void*>(call->input);
+  auto* const output = std::bit_cast<void*>(call->output);
   auto* const stream = static_cast<cudaStream_t>(call->stream);
   const ncclDataType_t type = type_of(call->dtype);
   const ncclRedOp_t op = operator_of(call->reduce_op);
