@@ -7,6 +7,7 @@
 #include <limits>
 #include <numeric>
 #include <random>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -314,13 +315,13 @@ class GpuFused : public GpuNorm {
   }
 
   void launch_fused(const DeviceGroup& group, cuda::KernelCall call, const cuda::Norm& norm,
-                    std::uint32_t member, std::uint32_t blocks) {
+                    std::uint32_t member, std::uint32_t blocks, std::uint32_t blocks_per_row = 1) {
     const cuda::NormShape norm_shape = cuda::norm_shape(norm.hidden);
     call.algorithm = cuda::Algorithm::once;
     call.blocks = blocks;
     call.threads = norm_shape.threads;
     call.lines_per_thread = norm_shape.lines_per_thread;
-    const cuda::FusedCall fused{call, norm};
+    const cuda::FusedCall fused{call, norm, blocks_per_row};
     check(api_->launch_fused(group.device(member), &fused), "launch_fused");
   }
 
@@ -370,13 +371,13 @@ class GpuFused : public GpuNorm {
     for (std::uint32_t member = 0; member < members; ++member) {
       ASSERT_EQ(describe_fault(group.fault(member)), "") << "apart, member " << member;
     }
-    for (const std::uint32_t blocks : {1U, 3U, 8U}) {
+    for (const auto& [blocks, blocks_per_row] : {std::pair{1U, 1U}, {3U, 1U}, {3U, 3U}, {8U, 4U}}) {
       // All of it first: it waits for the device, where kernels of other members would wait for us.
       for (NormBuffers& buffers : fused) buffers.poison();
       for (std::uint32_t member = 0; member < members; ++member) {
         cuda::KernelCall call = make_call(group, shape, counts, member);
         call.input = inputs[member].address();
-        launch_fused(group, call, fused[member].norm(), member, blocks);
+        launch_fused(group, call, fused[member].norm(), member, blocks, blocks_per_row);
       }
       group.wait();
       for (std::uint32_t member = 0; member < members; ++member) {
@@ -451,11 +452,12 @@ TEST_F(GpuFused, ManyCallsInARow) {
     const std::uint64_t rows = call_index == kCalls - 1 ? 16 : random_() % 17;
     const FusedShape shape{Op::all_reduce, DType::bf16, NormOutput::plain, kHidden, {rows}};
     const std::vector<std::uint64_t> counts = shape.counts();
-    const std::uint32_t blocks = 1 + static_cast<std::uint32_t>(random_() % 16);
+    const std::uint32_t blocks_per_row = 1 + static_cast<std::uint32_t>(random_() % 4);
+    const std::uint32_t blocks = blocks_per_row * (1 + static_cast<std::uint32_t>(random_() % 16));
     for (std::uint32_t member = 0; member < 2; ++member) {
       cuda::KernelCall call = make_call(group, shape, counts, member);
       call.input = inputs[member].address();
-      launch_fused(group, call, buffers[member].norm(), member, blocks);
+      launch_fused(group, call, buffers[member].norm(), member, blocks, blocks_per_row);
     }
   }
   group.wait();
@@ -479,7 +481,7 @@ TEST_F(GpuFused, AMissingPeerLeavesNaN) {
     cuda::KernelCall call = make_call(group, shape, counts, 0);
     call.deadline_ns = 300'000'000;
     call.input = input.address();
-    launch_fused(group, call, buffers.norm(), 0, 3);
+    launch_fused(group, call, buffers.norm(), 0, 6, 2);
     group.wait();
     EXPECT_EQ(group.fault(0).kind, cuda::FaultRecord::Kind::deadline);
     for (const std::uint16_t bits : as_elements<std::uint16_t>(buffers.residual_out.read())) {

@@ -260,11 +260,12 @@ cuda::KernelCall make_sum(const DeviceGroup& group, const Buffers& buffers, cons
 }
 
 double time_fused(const cuda::Api& api, const DeviceGroup& group, const Buffers& buffers,
-                  const Rows& rows, std::uint32_t blocks) {
+                  const Rows& rows, std::uint32_t blocks_per_row) {
   return microseconds(group, 100, [&](std::uint32_t member) {
     cuda::FusedCall fused{make_sum(group, buffers, rows, member), make_norm(buffers, rows, member)};
     const cuda::NormShape shape = cuda::norm_shape(rows.hidden);
-    fused.call.blocks = blocks;
+    const auto teams = static_cast<std::uint32_t>(std::min<std::uint64_t>(rows.rows, 264));
+    fused.call.blocks = teams * blocks_per_row;
     fused.call.threads = shape.threads;
     fused.call.lines_per_thread = shape.lines_per_thread;
     check(api.launch_fused(group.device(member), &fused), "launch_fused");
@@ -297,10 +298,18 @@ void time_all_fused(const cuda::Api& api, const char* nccl_file) {
   for (const std::uint32_t hidden : {7168U, 4096U, 2048U}) {
     for (const std::uint64_t count : {1U, 4U, 16U, 36U, 64U, 146U}) {
       const Rows rows{hidden, count, cuda::NormOutput::plain};
-      const auto blocks = static_cast<std::uint32_t>(std::min<std::uint64_t>(count, 264));
-      const double fused = time_fused(api, group, buffers, rows, blocks);
+      double fused = 1e9;
+      std::uint32_t best = 0;
+      for (const std::uint32_t blocks_per_row : {1U, 2U, 4U, 8U}) {
+        const double us = time_fused(api, group, buffers, rows, blocks_per_row);
+        std::printf("{\"hidden\": %u, \"rows\": %llu, \"blocks_per_row\": %u, \"us\": %.2f}\n",
+                    hidden, static_cast<unsigned long long>(count), blocks_per_row, us);
+        if (us >= fused) continue;
+        fused = us;
+        best = blocks_per_row;
+      }
       const double f8 =
-          time_fused(api, group, buffers, {hidden, count, cuda::NormOutput::f8_by_row}, blocks);
+          time_fused(api, group, buffers, {hidden, count, cuda::NormOutput::f8_by_row}, best);
       const double norm = time_unfused(api, group, buffers, rows, nullptr);
       const double unfused = time_unfused(api, group, buffers, rows, [&](std::uint32_t member) {
         const cuda::KernelCall call = make_sum(group, buffers, rows, member);
@@ -325,10 +334,11 @@ void time_all_fused(const cuda::Api& api, const char* nccl_file) {
         symmetric = with_nccl(true);
       }
       std::printf(
-          "{\"hidden\": %u, \"rows\": %llu, \"fused_us\": %.2f, \"fused_f8_us\": %.2f, "
-          "\"norm_us\": %.2f, \"own_unfused_us\": %.2f, \"nccl_plain_norm_us\": %.2f, "
+          "{\"hidden\": %u, \"rows\": %llu, \"best_blocks_per_row\": %u, "
+          "\"fused_us\": %.2f, \"fused_f8_us\": %.2f, \"norm_us\": %.2f, \"own_unfused_us\": %.2f, "
+          "\"nccl_plain_norm_us\": %.2f, "
           "\"nccl_symmetric_norm_us\": %.2f}\n",
-          hidden, static_cast<unsigned long long>(count), fused, f8, norm, unfused, plain,
+          hidden, static_cast<unsigned long long>(count), best, fused, f8, norm, unfused, plain,
           symmetric);
     }
   }

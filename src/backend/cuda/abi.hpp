@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 5;
+inline constexpr std::uint32_t kAbiVersion = 6;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -147,10 +147,12 @@ inline constexpr std::uint32_t kHiddenMax = 16384;
 
 /// all_reduce, reduce_scatter or reduce_scatterv (sum) of whole rows, each row of the result normed
 /// at once: the same bits as the collective, then `launch_norm`. `call.output` is unused;
-/// `call.lines_per_thread` and `call.threads` follow from `norm.hidden`.
+/// `call.lines_per_thread` and `call.threads` follow from `norm.hidden`. The input overlaps none of
+/// the outputs.
 struct FusedCall {
   KernelCall call;
   Norm norm;
+  std::uint32_t blocks_per_row;  ///< that push a row together; `call.blocks` is a multiple of it
 };
 
 /// Bytes to copy or to zero: `rows` pieces of `row_bytes`, each a stride behind the one before.

@@ -17,6 +17,7 @@ template <int MEMBERS>
 struct FusedArgs {
   Args<MEMBERS> args;
   NormArgs norm;
+  std::uint32_t blocks_per_row;
 };
 
 /// `U` is NormShape::lines_per_thread.
@@ -28,32 +29,28 @@ class Fused {
         peer_(args.args.peer),
         norm_(args.norm),
         shared_(shared),
-        numbers_(args.args.call.dtype, ReduceOp::sum) {}
+        numbers_(args.args.call.dtype, ReduceOp::sum),
+        team_(blockIdx.x / args.blocks_per_row),
+        teams_(gridDim.x / args.blocks_per_row),
+        takes_rows_((blockIdx.x + 1) % args.blocks_per_row == 0) {
+    const std::uint32_t place = blockIdx.x % args.blocks_per_row;
+    begin_ = norm_.lines * place / args.blocks_per_row;
+    end_ = norm_.lines * (place + 1) / args.blocks_per_row;
+  }
 
   __device__ __forceinline__ void run() {
     wait_for_kernel_before();
     const Entry entry = load_entry(call_);
     const std::uint32_t rows = call_.in.lines / norm_.lines;
-    if (blockIdx.x < rows) own_.load(own_row(blockIdx.x), norm_.lines);
+    NormRow<T, U> first;
+    if (!kScatters && team_ < rows) load_part(first, own_row(team_));
     turn_ = begin_turn(call_, entry, fault_);
-    if (!fault_.is_set()) push(rows);
+    if (!fault_.is_set()) push(rows, first);
     // Behind the push, not the polls: the next kernel waits for this one's end anyway.
     let_next_kernel_start();
-    NormRow<T, U> weight;
-    weight.load(norm_.weight, norm_.lines);
-    await_headers_ = threadIdx.x < peers();
-    std::uint32_t parity = 0;
-    for (std::uint32_t row = blockIdx.x; row < rows; row += gridDim.x, parity ^= 1) {
-      if (row != blockIdx.x) own_.load(own_row(row), norm_.lines);
-      NormRow<T, U> residual;
-      residual.load(norm_.residual + std::uint64_t{row} * norm_.lines, norm_.lines);
-      sum(row);
-      norm_row<T, U>(norm_, row, parity, own_, residual, weight, shared_);
-    }
-    // A block without rows has a header to compare all the same.
-    if (await_headers_ && !fault_.is_set()) poll(threadIdx.x, 0, 0);
+    if (takes_rows_) take(rows);
     if (fault_.is_set()) report(call_, peer_, turn_, fault_);
-    if (__syncthreads_or(fault_.is_set() ? 1 : 0) != 0) invalidate(rows);
+    if (__syncthreads_or(fault_.is_set() ? 1 : 0) != 0 && takes_rows_) invalidate(rows);
     end();
   }
 
@@ -71,41 +68,64 @@ class Fused {
 
   // --- push -------------------------------------------------------------------------------------
 
-  __device__ __forceinline__ void push(std::uint32_t rows) {
+  /// This block's part of a row: line u of a thread is begin_ + index(u).
+  __device__ __forceinline__ void load_part(NormRow<T, U>& part, const Line* row) const {
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      if (begin_ + index(u) < end_) part.lines[u] = row[begin_ + index(u)];
+    }
+  }
+
+  __device__ __forceinline__ void push(std::uint32_t rows, NormRow<T, U>& first) {
     for (std::uint32_t k = threadIdx.x; k < peers(); k += blockDim.x) {
       push_header(call_, turn_, peer_[k]);
     }
     if constexpr (kScatters) {
       for (std::uint32_t k = 0; k < peers(); ++k) {
         const std::uint32_t count = peer_[k].in.lines / norm_.lines;
-        for (std::uint32_t row = blockIdx.x; row < count; row += gridDim.x) {
-          NormRow<T, U> lines;
-          lines.load(row_of(peer_[k].in, row), norm_.lines);
-          push_row(peer_[k], row, lines);
+        for (std::uint32_t row = team_; row < count; row += teams_) {
+          NormRow<T, U> part;
+          load_part(part, row_of(peer_[k].in, row));
+          push_part(peer_[k], row, part);
         }
       }
     } else {
-      for (std::uint32_t row = blockIdx.x; row < rows; row += gridDim.x) {
-        NormRow<T, U> lines = own_;
-        if (row != blockIdx.x) lines.load(own_row(row), norm_.lines);
-        for (std::uint32_t k = 0; k < peers(); ++k) push_row(peer_[k], row, lines);
+      for (std::uint32_t row = team_; row < rows; row += teams_) {
+        if (row != team_) load_part(first, own_row(row));
+        for (std::uint32_t k = 0; k < peers(); ++k) push_part(peer_[k], row, first);
       }
     }
   }
 
-  __device__ __forceinline__ void push_row(const Peer& peer, std::uint32_t row,
-                                           const NormRow<T, U>& lines) {
-    const std::uint32_t first = (MEMBERS == 2 ? 0 : peer.to_line) + row * norm_.lines;
+  __device__ __forceinline__ void push_part(const Peer& peer, std::uint32_t row,
+                                            const NormRow<T, U>& part) {
+    const std::uint32_t line = (MEMBERS == 2 ? 0 : peer.to_line) + row * norm_.lines + begin_;
 #pragma unroll
     for (int u = 0; u < U; ++u) {
-      if (index(u) >= norm_.lines) continue;
+      if (begin_ + index(u) >= end_) continue;
       delay_at(Site::data);
-      store_line(data_place(turn_, first + index(u)) + peer.distance,
-                 numbers_.sendable(lines.lines[u]));
+      store_line(data_place(turn_, line + index(u)) + peer.distance,
+                 numbers_.sendable(part.lines[u]));
     }
   }
 
   // --- sum --------------------------------------------------------------------------------------
+
+  __device__ __forceinline__ void take(std::uint32_t rows) {
+    NormRow<T, U> weight;
+    weight.load(norm_.weight, norm_.lines);
+    await_headers_ = threadIdx.x < peers();
+    std::uint32_t parity = 0;
+    for (std::uint32_t row = team_; row < rows; row += teams_, parity ^= 1) {
+      own_.load(own_row(row), norm_.lines);
+      NormRow<T, U> residual;
+      residual.load(norm_.residual + std::uint64_t{row} * norm_.lines, norm_.lines);
+      sum(row);
+      norm_row<T, U>(norm_, row, parity, own_, residual, weight, shared_);
+    }
+    // A block without rows has headers to compare all the same.
+    if (await_headers_ && !fault_.is_set()) poll(threadIdx.x, 0, 0);
+  }
 
   /// Makes the sum of a row's lines of own_, by group rank.
   __device__ __forceinline__ void sum(std::uint32_t row) {
@@ -208,7 +228,7 @@ class Fused {
     const NormOutput form = norm_.output;
     const Line nan = {T::kNanPair, T::kNanPair, T::kNanPair, T::kNanPair};
     const Words<2> f8_nan = {kF8NanWord, kF8NanWord};
-    for (std::uint32_t row = blockIdx.x; row < rows; row += gridDim.x) {
+    for (std::uint32_t row = team_; row < rows; row += teams_) {
       for (std::uint32_t line = threadIdx.x; line < norm_.lines; line += blockDim.x) {
         const std::uint64_t at = std::uint64_t{row} * norm_.lines + line;
         norm_.residual_out[at] = nan;
@@ -238,6 +258,11 @@ class Fused {
   const NormArgs& norm_;
   NormShared& shared_;
   const Numbers numbers_;
+  const std::uint32_t team_;   ///< of the blocks that push a row together
+  const std::uint32_t teams_;  ///< rows team_, team_ + teams_, ... are this one's
+  const bool takes_rows_;      ///< the last of the team
+  std::uint32_t begin_;        ///< of each row, the lines that this block pushes
+  std::uint32_t end_;
   Turn turn_;
   Fault fault_;
   Watch watch_;

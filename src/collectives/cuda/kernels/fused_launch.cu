@@ -37,6 +37,9 @@ Status check_fused(const FusedCall& fused) {
   if (call.threads != shape.threads || call.lines_per_thread != shape.lines_per_thread) {
     return usage("threads and lines a thread follow from the row's length");
   }
+  if (fused.blocks_per_row == 0 || call.blocks % fused.blocks_per_row != 0) {
+    return usage("the blocks are not a multiple of those of a row");
+  }
   if (!are_whole_rows(call, std::uint64_t{fused.norm.hidden} * bytes_of(call.dtype))) {
     return usage("the operand is not made of whole rows");
   }
@@ -49,7 +52,8 @@ Status launch_for(const FusedCall& fused) {
   const KernelCall& call = fused.call;
   const FusedKey key{call.op != Op::all_reduce, call.lines_per_thread, MEMBERS};
   const void* kernel = call.dtype == DType::bf16 ? find_fused_bf16(key) : find_fused_f16(key);
-  FusedArgs<MEMBERS> args{make_args<MEMBERS>(call, kLineBytes), make_norm_args(fused.norm)};
+  FusedArgs<MEMBERS> args{make_args<MEMBERS>(call, kLineBytes), make_norm_args(fused.norm),
+                          fused.blocks_per_row};
   void* parameters[] = {&args};
   return launch_kernel(kernel, call, parameters);
 }
