@@ -262,9 +262,11 @@ cuda::KernelCall make_sum(const DeviceGroup& group, const Buffers& buffers, cons
 double time_fused(const cuda::Api& api, const DeviceGroup& group, const Buffers& buffers,
                   const Rows& rows, std::uint32_t blocks_per_row) {
   return microseconds(group, 100, [&](std::uint32_t member) {
-    cuda::FusedCall fused{make_sum(group, buffers, rows, member), make_norm(buffers, rows, member)};
+    cuda::FusedCall fused{make_sum(group, buffers, rows, member), make_norm(buffers, rows, member),
+                          blocks_per_row};
     const cuda::NormShape shape = cuda::norm_shape(rows.hidden);
-    const auto teams = static_cast<std::uint32_t>(std::min<std::uint64_t>(rows.rows, 264));
+    const auto teams = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(rows.rows, cuda::kBlocksMax / blocks_per_row));
     fused.call.blocks = teams * blocks_per_row;
     fused.call.threads = shape.threads;
     fused.call.lines_per_thread = shape.lines_per_thread;
