@@ -38,7 +38,8 @@ Arena::Arena(Ranks& ranks, std::size_t bytes) : bytes_(bytes) {
   const int device = static_cast<int>(ranks.rank());
   CUmemAllocationProp properties{};
   properties.type = CU_MEM_ALLOCATION_TYPE_PINNED;
-  properties.location = {CU_MEM_LOCATION_TYPE_DEVICE, {device}};
+  properties.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  properties.location.id = device;
   properties.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
   // NCCL registers nothing else as a window.
   int rdma = 0;
@@ -60,6 +61,8 @@ Arena::Arena(Ranks& ranks, std::size_t bytes) : bytes_(bytes) {
   for (std::uint32_t rank = 0; rank < ranks.count(); ++rank) {
     CUmemGenericAllocationHandle memory = own;
     if (rank != ranks.rank()) {
+      // The driver takes descriptors as pointers.
+      // NOLINTNEXTLINE(performance-no-int-to-ptr)
       void* handle = reinterpret_cast<void*>(static_cast<std::intptr_t>(others[rank].get()));
       COHORT_DRIVER(cuMemImportFromShareableHandle, &memory, handle,
                     CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
@@ -70,6 +73,7 @@ Arena::Arena(Ranks& ranks, std::size_t bytes) : bytes_(bytes) {
   access.location = properties.location;
   access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
   COHORT_DRIVER(cuMemSetAccess, base, ranks.count() * bytes, &access, std::size_t{1});
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the driver gives addresses as numbers
   base_ = reinterpret_cast<std::byte*>(base);
   require(cudaMemset(of(ranks.rank()), 0, bytes), "cudaMemset");
   require(cudaDeviceSynchronize(), "cudaDeviceSynchronize");

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "backend/cuda/abi.hpp"
+#include "collectives/cuda/norm_shape.hpp"
 
 namespace cohort::gpu_bench {
 namespace {
@@ -118,7 +119,8 @@ Shape once_shape(std::uint64_t lines) {
   } else if (threads >= 16384) {
     shape.threads = 192;
   } else if (threads >= 1024) {
-    shape.threads = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(threads / 32, 32, 128));
+    shape.threads =
+        static_cast<std::uint32_t>(std::clamp<std::uint64_t>(aligned(threads / 32, 32), 32, 128));
   } else {
     shape.threads =
         static_cast<std::uint32_t>(std::clamp<std::uint64_t>(aligned(threads, 32), 32, 128));
@@ -244,7 +246,10 @@ class KernelSubject final : public GraphSubject {
     cuda::FusedCall fused{};
     fused.call = call;
     fused.call.output = 0;
+    const cuda::NormShape shape = cuda::norm_shape(kHidden);
     fused.call.blocks = static_cast<std::uint32_t>(call.bytes / kHidden / bytes_of(call.dtype));
+    fused.call.threads = shape.threads;
+    fused.call.lines_per_thread = shape.lines_per_thread;
     fused.norm.dtype = call.dtype;
     fused.norm.output = cuda::NormOutput::plain;
     fused.norm.hidden = kHidden;
@@ -278,7 +283,8 @@ std::vector<std::unique_ptr<Subject>> kernel_subjects(Ranks& ranks, Gpu& gpu,
   add("kernel_once", cuda::Algorithm::once, cuda::Protocol::sentinel, false);
   add("kernel_two_shot", cuda::Algorithm::two_shot, cuda::Protocol::sentinel, false);
   add("kernel_split", cuda::Algorithm::split, cuda::Protocol::sentinel, false);
-  add("kernel_fused", cuda::Algorithm::once, cuda::Protocol::sentinel, true);
+  if (channel->api->launch_fused != nullptr)
+    add("kernel_fused", cuda::Algorithm::once, cuda::Protocol::sentinel, true);
   return subjects;
 }
 

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "bound_subject.hpp"
+#include "cohort_subject.hpp"
 #include "kernel_subject.hpp"
 #include "kernels.hpp"
 #include "measure.hpp"
@@ -87,18 +88,24 @@ int run(const Options& options) {
   Subjects subjects;
   std::vector<Absent> absent;
   add(subjects, absent, ranks, "bounds", [&] { return bound_subjects(ranks, gpu, arena); });
-  if (!options.plugin.empty())
+  Json facts;
+  if (!options.plugin.empty()) {
+    ::setenv("COHORT_CUDA_PLUGIN", options.plugin.c_str(), 1);
+    add(subjects, absent, ranks, "cohort", [&] { return cohort_subjects(ranks, gpu, facts); });
     add(subjects, absent, ranks, "kernels",
         [&] { return kernel_subjects(ranks, gpu, options.plugin); });
+  }
   add(subjects, absent, ranks, "nccl",
       [&] { return nccl_subjects(ranks, gpu, arena, options.nccl, nccl_version); });
   if (torch)
     add(subjects, absent, ranks, "torch", [&] { return torch_subjects(torch, torch_version); });
 
   output.line(machine(ranks, nccl_version, torch_version));
+  output.line(Json().text("kind", "cohort").object("facts", facts));
   for (const Absent& one : absent)
     output.line(Json().text("kind", "absent").text("name", one.name).text("reason", one.reason));
   const std::uint64_t failed = measure(options, ranks, subjects, output);
+  for (const auto& subject : subjects) subject->finish();
   ::unlink(store.c_str());
   ranks.barrier();
   return ranks.finish(failed + absent.size() == 0 ? 0 : 1);

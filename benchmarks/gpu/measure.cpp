@@ -103,6 +103,7 @@ Json summary(const Entry& entry) {
       .number("max_us", sorted.back())
       .number("rounds", static_cast<double>(sorted.size()))
       .number("calls", entry.calls);
+  if (const std::string note = entry.subject->note(); !note.empty()) json.text("path", note);
   return json;
 }
 
@@ -116,7 +117,7 @@ Json header_of(const Point& point, const Ranks& ranks) {
       .text("buffers", point.rotating ? "rotating" : "warm")
       .number("ranks", ranks.count());
   if (point.operation == Operation::all_reduce_norm)
-    json.number("rows", static_cast<double>(point.bytes / kHidden / bytes_of(point.dtype)));
+    json.number("rows", static_cast<double>(rows_of(point)));
   return json;
 }
 

@@ -23,6 +23,7 @@ struct Nccl {
   }
 
   void* library;
+  // NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration
 #define COHORT_NCCL(function) decltype(::function)* function = find<decltype(::function)>(#function)
   COHORT_NCCL(ncclGetVersion);
   COHORT_NCCL(ncclGetErrorString);

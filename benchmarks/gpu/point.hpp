@@ -53,6 +53,10 @@ struct Shares {
 /// Equal shares; of the v-forms, rows of 1024 bytes as 1 : 2 : 3 ... with what is left at the last.
 Shares shares_of(const Point& point, std::uint32_t ranks);
 
+/// Of all_reduce_norm.
+constexpr std::uint64_t rows_of(const Point& point) noexcept {
+  return point.bytes / kHidden / bytes_of(point.dtype);
+}
 std::uint64_t input_elements(const Point& point, std::uint32_t rank, std::uint32_t ranks);
 std::uint64_t output_elements(const Point& point, std::uint32_t rank, std::uint32_t ranks);
 /// The least that some rank must receive over its link, or send.

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-SEGMENT_BYTES = 4 << 20  # above PyTorch's limit for sharing a segment of 2 MiB or 20 MiB
+SEGMENT_BYTES = 12 << 20  # more than PyTorch packs into shared segments: one for each tensor
 SEGMENTS = (10, 1000, 10000)
 ROUNDS = 21
 
@@ -40,14 +40,12 @@ def measure(pool, count):
 
 
 def main():
-    # A segment for each tensor, so that the pool has as many as were asked for.
-    torch.cuda.memory._set_allocator_settings("expandable_segments:False")
     pool = torch.cuda.MemPool()
     held, rows = [], []
     for count in SEGMENTS:
         with torch.cuda.use_mem_pool(pool):
             while len(held) < count:
-                held.append(torch.empty(12 << 20, dtype=torch.uint8, device="cuda"))
+                held.append(torch.empty(SEGMENT_BYTES, dtype=torch.uint8, device="cuda"))
         rows.append(measure(pool, count))
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         json.dump({"torch": torch.__version__, "rows": rows}, file)

@@ -22,6 +22,7 @@ struct SharedPlace {
   std::atomic<std::uint32_t> arrived{0};
   std::atomic<std::uint32_t> turn{0};
   std::array<double, kRanksMax> numbers{};
+  std::array<std::size_t, kRanksMax> sizes{};
   std::array<std::array<char, kMessageBytes>, kRanksMax> messages{};
 };
 
@@ -158,9 +159,23 @@ void Ranks::broadcast(void* data, std::size_t bytes) {
   barrier();
 }
 
+std::vector<std::vector<std::byte>> Ranks::gather(std::span<const std::byte> mine) {
+  if (mine.size() > kMessageBytes) throw std::runtime_error("a message of the ranks is too long");
+  place_->sizes[rank_] = mine.size();
+  std::memcpy(place_->messages[rank_].data(), mine.data(), mine.size());
+  barrier();
+  std::vector<std::vector<std::byte>> all(count_);
+  for (std::uint32_t rank = 0; rank < count_; ++rank) {
+    all[rank].resize(place_->sizes[rank]);
+    std::memcpy(all[rank].data(), place_->messages[rank].data(), all[rank].size());
+  }
+  barrier();
+  return all;
+}
+
 std::string Ranks::first_text(const std::string& mine) {
   auto& place = place_->messages[rank_];
-  const std::size_t bytes = std::min(mine.size(), kMessageBytes - 1);
+  const std::size_t bytes = std::min(mine.size(), std::size_t{1000});
   std::memcpy(place.data(), mine.data(), bytes);
   place[bytes] = 0;
   barrier();

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@
 namespace cohort::gpu_bench {
 
 inline constexpr std::uint32_t kRanksMax = 8;
-inline constexpr std::size_t kMessageBytes = 1024;
+inline constexpr std::size_t kMessageBytes = 65536;
 
 struct SharedPlace;
 
@@ -32,6 +33,8 @@ class Ranks {
   double max(double mine);
   /// Bytes of rank 0, at most kMessageBytes, to all.
   void broadcast(void* data, std::size_t bytes);
+  /// All ranks' bytes by rank, each at most kMessageBytes.
+  std::vector<std::vector<std::byte>> gather(std::span<const std::byte> mine);
   /// The first rank's text that is not empty, "rank R: TEXT"; empty if all are.
   std::string first_text(const std::string& mine);
   /// One descriptor to every other rank, and theirs by rank; the own place stays empty.

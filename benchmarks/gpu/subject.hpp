@@ -32,8 +32,12 @@ class Subject {
   virtual double replay_us() = 0;
   /// CPU time of one call outside graphs, nanoseconds; nothing where that makes no sense. Local.
   virtual std::optional<double> host_ns() { return std::nullopt; }
+  /// What there is to say about how the last call was done. Local.
+  virtual std::string note() const { return {}; }
   /// Local.
   virtual void release() = 0;
+  /// After the last point.
+  virtual void finish() {}
 
  private:
   std::string name_;
