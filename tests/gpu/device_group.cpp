@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -29,7 +30,7 @@ void check_cuda(cudaError_t error, const char* what) {
 
 template <typename Pointer>
 Pointer as_pointer(cuda::Address address) {
-  return reinterpret_cast<Pointer>(address);
+  return std::bit_cast<Pointer>(address);
 }
 
 std::uint64_t rounded_up(std::uint64_t bytes, std::uint64_t unit) {

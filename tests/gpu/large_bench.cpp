@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <barrier>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -192,7 +193,7 @@ class Nccl {
   // An arena becomes a window of the communicator, one call by each rank's own thread.
   void open_window(std::uint32_t member, const cuda::Members& members) {
     void* window = nullptr;
-    auto* arena = reinterpret_cast<void*>(members.arenas + member * members.stride);
+    auto* arena = std::bit_cast<void*>(members.arenas + member * members.stride);
     check_result(window_register_(comms_[member], arena, members.stride, &window, 1),
                  "ncclCommWindowRegister");
   }
@@ -322,10 +323,10 @@ void time_all_fused(const cuda::Api& api, const char* nccl_file) {
       if (nccl != nullptr) {
         const auto with_nccl = [&](bool in_window) {
           return time_unfused(api, group, buffers, rows, [&, in_window](std::uint32_t member) {
-            auto* from = reinterpret_cast<char*>(buffers.input[member].address());
-            auto* to = reinterpret_cast<char*>(buffers.output[member].address());
+            auto* from = std::bit_cast<char*>(buffers.input[member].address());
+            auto* to = std::bit_cast<char*>(buffers.output[member].address());
             if (in_window) {
-              from = reinterpret_cast<char*>(windows.arena(member) + windows.map().data);
+              from = std::bit_cast<char*>(windows.arena(member) + windows.map().data);
               to = from + 8 * kMiB;
             }
             nccl->all_reduce(member, from, to, rows.bytes() / 2,
