@@ -18,6 +18,8 @@ constexpr std::uint64_t kOperandBytesMax = std::uint64_t{132} << 20;
 constexpr std::uint32_t kGeneration = 1;
 /// Threads that run at once on the smallest device that this is meant for.
 constexpr std::uint64_t kResidentThreads = 132 * 2048;
+/// Of 448 threads, as rows of kHidden take them.
+constexpr std::uint64_t kFusedBlocks = 132 * 4;
 
 void require(const cuda::Status& status, const char* what) {
   if (status.code != cuda::Status::Code::ok)
@@ -146,16 +148,16 @@ class KernelSubject final : public GraphSubject {
  public:
   KernelSubject(std::string name, Ranks& ranks, Gpu& gpu, std::byte* pool,
                 std::shared_ptr<const Channel> channel, cuda::Algorithm algorithm,
-                cuda::Protocol protocol, bool fused)
+                cuda::Protocol protocol, std::uint32_t blocks_per_row)
       : GraphSubject(std::move(name), ranks, gpu, pool),
         channel_(std::move(channel)),
         algorithm_(algorithm),
         protocol_(protocol),
-        fused_(fused) {}
+        blocks_per_row_(blocks_per_row) {}
 
   std::optional<std::string> refuses(const Point& point) override {
-    if (fused_ != (point.operation == Operation::all_reduce_norm) &&
-        (fused_ || algorithm_ != cuda::Algorithm::once || protocol_ != cuda::Protocol::sentinel))
+    if (fuses() != (point.operation == Operation::all_reduce_norm) &&
+        (fuses() || algorithm_ != cuda::Algorithm::once || protocol_ != cuda::Protocol::sentinel))
       return "another operation";
     if (algorithm_ == cuda::Algorithm::two_shot &&
         (ranks().count() == 2 || point.operation != Operation::all_reduce))
@@ -192,7 +194,7 @@ class KernelSubject final : public GraphSubject {
     return most * bytes_of(point.dtype);
   }
 
-  bool fuses() const override { return fused_; }
+  bool fuses() const override { return blocks_per_row_ > 0; }
 
   void enqueue(const Point& point, const std::byte* input, std::byte* output) override {
     cuda::KernelCall call{};
@@ -220,7 +222,7 @@ class KernelSubject final : public GraphSubject {
     call.input = reinterpret_cast<cuda::Address>(input);
     call.output = reinterpret_cast<cuda::Address>(output);
     fill_common(call);
-    if (fused_) {
+    if (fuses()) {
       launch_fused(call, output);
     } else {
       require(channel_->api->launch(channel_->device, &call), "launch");
@@ -247,7 +249,10 @@ class KernelSubject final : public GraphSubject {
     fused.call = call;
     fused.call.output = 0;
     const cuda::NormShape shape = cuda::norm_shape(kHidden);
-    fused.call.blocks = static_cast<std::uint32_t>(call.bytes / kHidden / bytes_of(call.dtype));
+    const std::uint64_t rows = call.bytes / kHidden / bytes_of(call.dtype);
+    fused.blocks_per_row = blocks_per_row_;
+    fused.call.blocks = static_cast<std::uint32_t>(std::min(rows, kFusedBlocks / blocks_per_row_)) *
+                        blocks_per_row_;
     fused.call.threads = shape.threads;
     fused.call.lines_per_thread = shape.lines_per_thread;
     fused.norm.dtype = call.dtype;
@@ -264,7 +269,7 @@ class KernelSubject final : public GraphSubject {
   std::shared_ptr<const Channel> channel_;
   cuda::Algorithm algorithm_;
   cuda::Protocol protocol_;
-  bool fused_;
+  std::uint32_t blocks_per_row_;  // of a call with its norm; 0 of one without
 };
 
 }  // namespace
@@ -275,16 +280,18 @@ std::vector<std::unique_ptr<Subject>> kernel_subjects(Ranks& ranks, Gpu& gpu,
   std::byte* pool = ordinary_pool();
   std::vector<std::unique_ptr<Subject>> subjects;
   const auto add = [&](const char* name, cuda::Algorithm algorithm, cuda::Protocol protocol,
-                       bool fused) {
+                       std::uint32_t blocks_per_row) {
     subjects.push_back(std::make_unique<KernelSubject>(name, ranks, gpu, pool, channel, algorithm,
-                                                       protocol, fused));
+                                                       protocol, blocks_per_row));
   };
-  add("kernel_flags", cuda::Algorithm::once, cuda::Protocol::flags, false);
-  add("kernel_once", cuda::Algorithm::once, cuda::Protocol::sentinel, false);
-  add("kernel_two_shot", cuda::Algorithm::two_shot, cuda::Protocol::sentinel, false);
-  add("kernel_split", cuda::Algorithm::split, cuda::Protocol::sentinel, false);
-  if (channel->api->launch_fused != nullptr)
-    add("kernel_fused", cuda::Algorithm::once, cuda::Protocol::sentinel, true);
+  add("kernel_flags", cuda::Algorithm::once, cuda::Protocol::flags, 0);
+  add("kernel_once", cuda::Algorithm::once, cuda::Protocol::sentinel, 0);
+  add("kernel_two_shot", cuda::Algorithm::two_shot, cuda::Protocol::sentinel, 0);
+  add("kernel_split", cuda::Algorithm::split, cuda::Protocol::sentinel, 0);
+  if (channel->api->launch_fused != nullptr) {
+    add("kernel_fused", cuda::Algorithm::once, cuda::Protocol::sentinel, 1);
+    add("kernel_fused_4", cuda::Algorithm::once, cuda::Protocol::sentinel, 4);
+  }
   return subjects;
 }
 
