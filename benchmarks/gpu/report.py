@@ -158,6 +158,8 @@ def main():
     if arguments.failures and pathlib.Path(arguments.failures).exists():
         failures = pathlib.Path(arguments.failures).read_text(encoding="utf-8").splitlines()
 
+    if not points:
+        raise SystemExit("report: nothing was measured, so nothing is written")
     facts = next((d["facts"] for d in documents if d["kind"] == "cohort"), {})
     table = goals(points, facts, pool)
     stem = pathlib.Path(arguments.out) / f"gpu-{arguments.date}"
