@@ -332,7 +332,8 @@ class COHORT_EXPORT Session {
   /// Returns once everything in the stream has ended, and throws the job's fault if there is one:
   /// the way to consume results of calls on CUDA memory. Local; polls, and sees a peer's fault or
   /// death. Throws: Error{mismatch, timeout, peer_failed, cuda}; Error{timeout} if the stream has
-  /// not ended within the steady limit, which ends the job; Error{usage} on host memory.
+  /// not ended within the steady and stall limits together, which ends the job; Error{usage} on
+  /// host memory.
   void wait(Stream stream);
 
   /// Ends the session in order; of a poisoned one it is local. On CUDA memory: wait for all streams

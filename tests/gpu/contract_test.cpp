@@ -44,7 +44,8 @@ class DeviceAccess final : public contract::OperandAccess {
       memory.reset();
       memory.emplace(device_, bytes);
     }
-    return reinterpret_cast<std::byte*>(static_cast<std::uintptr_t>(memory->range.base()));
+    const auto base = static_cast<std::uintptr_t>(memory->range.base());
+    return reinterpret_cast<std::byte*>(base);  // NOLINT
   }
   void write(void* to, const void* from, std::size_t bytes) override {
     if (bytes != 0) device_->write(cuda::OpenDevice::host(to), from, bytes);

@@ -20,6 +20,10 @@ FakeStream* stream_of(StreamHandle handle) {
   return static_cast<FakeStream*>(handle);
 }
 
+void* pointer(cuda::Address address) {
+  return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address));  // NOLINT
+}
+
 bool is_capturing(StreamHandle handle) {
   return handle != nullptr && stream_of(handle)->capturing();
 }
@@ -54,9 +58,7 @@ Status launch(Device* /*device*/, const KernelCall* call) {
 
 Status enqueue_copy(Device* /*device*/, cuda::Address to, cuda::Address from, std::size_t bytes,
                     StreamHandle stream) {
-  const auto copy = [to, from, bytes] {
-    std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
-  };
+  const auto copy = [to, from, bytes] { std::memmove(pointer(to), pointer(from), bytes); };
   if (is_capturing(stream)) {
     stream_of(stream)->keep(copy);
   } else {
