@@ -145,8 +145,7 @@ Args<MEMBERS> make_args(const KernelCall& call, std::uint32_t line_bytes) {
   return args;
 }
 
-// --- operands
-// -------------------------------------------------------------------------------------
+// --- operands ---
 
 /// A line that is not full, or of a piece that is not aligned: by the largest unit that fits. What
 /// lies beyond the end is zero.
@@ -202,11 +201,9 @@ __device__ inline void store_ragged(const Piece& piece, std::uint32_t index,
   }
 }
 
-/// Line `index` of an operand, which must have it.
+/// Of an aligned piece, a line that is full.
 template <int W>
-__device__ __forceinline__ Words<W> load_words(const Piece& piece, std::uint32_t index) {
-  if (index >= piece.whole) [[unlikely]]
-    return load_ragged<W>(piece, index);
+__device__ __forceinline__ Words<W> load_full_words(const Piece& piece, std::uint32_t index) {
   const char* from = piece.address + std::uint64_t{index} * (4 * W);
   if constexpr (W == 2) {
     const uint2 value = *reinterpret_cast<const uint2*>(from);
@@ -218,10 +215,8 @@ __device__ __forceinline__ Words<W> load_words(const Piece& piece, std::uint32_t
 }
 
 template <int W>
-__device__ __forceinline__ void store_words(const Piece& piece, std::uint32_t index,
-                                            const Words<W>& words) {
-  if (index >= piece.whole) [[unlikely]]
-    return store_ragged<W>(piece, index, words);
+__device__ __forceinline__ void store_full_words(const Piece& piece, std::uint32_t index,
+                                                 const Words<W>& words) {
   char* to = piece.address + std::uint64_t{index} * (4 * W);
   if constexpr (W == 2) {
     *reinterpret_cast<uint2*>(to) = make_uint2(words.word[0], words.word[1]);
@@ -229,6 +224,22 @@ __device__ __forceinline__ void store_words(const Piece& piece, std::uint32_t in
     *reinterpret_cast<uint4*>(to) =
         make_uint4(words.word[0], words.word[1], words.word[2], words.word[3]);
   }
+}
+
+/// Line `index` of an operand, which must have it.
+template <int W>
+__device__ __forceinline__ Words<W> load_words(const Piece& piece, std::uint32_t index) {
+  if (index >= piece.whole) [[unlikely]]
+    return load_ragged<W>(piece, index);
+  return load_full_words<W>(piece, index);
+}
+
+template <int W>
+__device__ __forceinline__ void store_words(const Piece& piece, std::uint32_t index,
+                                            const Words<W>& words) {
+  if (index >= piece.whole) [[unlikely]]
+    return store_ragged<W>(piece, index, words);
+  store_full_words<W>(piece, index, words);
 }
 
 }  // namespace cohort::cuda

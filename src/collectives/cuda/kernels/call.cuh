@@ -65,8 +65,7 @@ __device__ __forceinline__ Turn begin_turn(const CallArgs& call, const Entry& en
   return turn;
 }
 
-// --- places in own scratch; a peer's are at its distance
-// ------------------------------------------
+// --- places in own scratch; a peer's are at its distance ---
 
 __device__ __forceinline__ char* header_place(const Turn& turn, std::uint32_t source,
                                               std::uint32_t block) {
@@ -83,15 +82,17 @@ __device__ __forceinline__ char* chunk_place(const Turn& turn, std::uint32_t lin
   return turn.chunks + line / kChunkLines * sizeof(std::uint64_t);
 }
 
-// --- headers
-// --------------------------------------------------------------------------------------
+// --- headers ---
+
+__device__ __forceinline__ Line header_line(const CallArgs& call, const Turn& turn) {
+  return {static_cast<std::uint32_t>(call.hash), turn.flag,
+          static_cast<std::uint32_t>(call.hash >> 32), turn.flag};
+}
 
 __device__ __forceinline__ void push_header(const CallArgs& call, const Turn& turn,
                                             const Peer& peer) {
   delay_at(Site::header);
-  store_line(header_place(turn, peer.source, blockIdx.x) + peer.distance,
-             {static_cast<std::uint32_t>(call.hash), turn.flag,
-              static_cast<std::uint32_t>(call.hash >> 32), turn.flag});
+  store_line(header_place(turn, peer.source, blockIdx.x) + peer.distance, header_line(call, turn));
 }
 
 __device__ __forceinline__ bool is_of_this_call(const Line& header, const Turn& turn) {
@@ -108,8 +109,7 @@ __device__ __forceinline__ void compare_header(const CallArgs& call, const Line&
   fault.their_hash = hash;
 }
 
-// --- waits
-// ----------------------------------------------------------------------------------------
+// --- waits ---
 
 /// Of one thread over a whole call. `began` is the clock at the first check.
 struct Watch {
@@ -132,32 +132,56 @@ __device__ __forceinline__ bool gives_up(const CallArgs& call, Watch& watch, Fau
   return fault.is_set();
 }
 
-// --- faults
-// ---------------------------------------------------------------------------------------
+// --- faults ---
 
 /// Whoever is the first on this rank writes the record; everybody poisons the session, everywhere.
-/// The record comes first: who leaves because of the poison must not describe the fault.
-__device__ inline void report(const CallArgs& call, const Peer* peers, const Turn& turn,
-                              const Fault& fault) {
-  auto* own = reinterpret_cast<SessionWords*>(call.session);
+/// The record comes first: who leaves because of the poison must not describe the fault. Kept apart
+/// from the kernel, with arguments in registers: what seldom happens must not stand in its way.
+static __device__ __noinline__ void report_fault(const CallArgs* call, const Peer* peers,
+                                                 std::uint64_t sequence, std::uint32_t kind,
+                                                 std::uint32_t member, std::uint64_t their_hash,
+                                                 std::uint64_t waited_ns) {
+  auto* own = reinterpret_cast<SessionWords*>(call->session);
   if (atomicCAS(&own->claimed, 0U, 1U) == 0U) {
-    FaultRecord* record = call.fault;
-    record->kind = fault.kind;
-    record->member = fault.member;
-    record->channel = call.channel_name;
-    record->sequence = turn.sequence;
-    record->own_hash = call.hash;
-    record->their_hash = fault.their_hash;
-    record->waited_ns = fault.waited_ns;
+    FaultRecord* record = call->fault;
+    record->kind = static_cast<FaultRecord::Kind>(kind);
+    record->member = member;
+    record->channel = call->channel_name;
+    record->sequence = sequence;
+    record->own_hash = call->hash;
+    record->their_hash = their_hash;
+    record->waited_ns = waited_ns;
     fence_system();
     store_word_release(&record->complete, 1);
   }
   store_word(&own->poison, 1);
-  for (std::uint32_t k = 0; k < call.peers; ++k) store_word(call.session + peers[k].distance, 1);
+#pragma unroll 1
+  for (std::uint32_t k = 0; k < call->peers; ++k) {
+    store_word(call->session + peers[k].distance, 1);
+  }
 }
 
-// --- the end
-// --------------------------------------------------------------------------------------
+__device__ __forceinline__ void report(const CallArgs& call, const Peer* peers, const Turn& turn,
+                                       const Fault& fault) {
+  report_fault(&call, peers, turn.sequence, static_cast<std::uint32_t>(fault.kind), fault.member,
+               fault.their_hash, fault.waited_ns);
+}
+
+static __device__ __noinline__ void invalidate_words(const Piece* piece, std::uint32_t index,
+                                                     std::uint32_t words, std::uint32_t word) {
+  char* to = piece->address + std::uint64_t{index} * (4 * words);
+  const std::uint32_t bytes = index + 1 == piece->lines ? piece->last_bytes : 4 * words;
+#pragma unroll 1
+  for (std::uint32_t k = 0; k < bytes; ++k) to[k] = static_cast<char>(word >> (8 * (k & 3U)));
+}
+
+/// Fills a line of an output, if it has that line, with what cannot be taken for a result.
+__device__ __forceinline__ void invalidate_line(const Piece& piece, std::uint32_t index,
+                                                std::uint32_t words, std::uint32_t word) {
+  if (index < piece.lines) invalidate_words(&piece, index, words, word);
+}
+
+// --- the end ---
 
 /// Headers and lines with flags are not cleared after use, and their flags are 32 bits: one that
 /// was written 2^32 calls ago would be taken for new. So each call resets one line of each source
@@ -177,13 +201,22 @@ __device__ inline void sweep_stale_flags(const Turn& turn, std::uint32_t source,
 }
 
 /// By one thread of each block, when no thread of it touches scratch any more.
-__device__ __forceinline__ void end_turn(const CallArgs& call) {
+__device__ __forceinline__ void add_share(const CallArgs& call) {
   delay_at(Site::leave);
-  const std::uint64_t share = blockIdx.x == 0 ? kCounterStep - (gridDim.x - 1) : 1;
-  add_long(call.channel, share);
-  if (blockIdx.x != 0 || call.tally == nullptr) return;
+  add_long(call.channel, blockIdx.x == 0 ? kCounterStep - (gridDim.x - 1) : 1);
+}
+
+/// By one thread of the call.
+__device__ __forceinline__ void count(const CallArgs& call) {
+  if (call.tally == nullptr) return;
   add_long(&call.tally->calls, 1);
   add_long(&call.tally->bytes, call.tally_bytes);
+}
+
+/// Both at once, for kernels that count at their end.
+__device__ __forceinline__ void end_turn(const CallArgs& call) {
+  add_share(call);
+  if (blockIdx.x == 0) count(call);
 }
 
 }  // namespace cohort::cuda

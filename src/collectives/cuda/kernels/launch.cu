@@ -77,9 +77,26 @@ FindKernel finder_of(const KernelCall& call) noexcept {
   }
 }
 
+bool is_full(const Piece& piece) noexcept {
+  return piece.whole == piece.lines;
+}
+
+Status no_kernel(const KernelCall& call) {
+  return failure(Status::Code::unsupported,
+                 "launch: no kernel for operation %d, type %d, algorithm %d, %u lines a thread, "
+                 "%u members",
+                 static_cast<int>(call.op), static_cast<int>(call.dtype),
+                 static_cast<int>(call.algorithm), call.lines_per_thread, call.members.count);
+}
+
 template <int MEMBERS>
-Status launch_for(const KernelCall& call, const void* kernel) {
+Status launch_for(const KernelCall& call, FindKernel find) {
   Args<MEMBERS> args = make_args<MEMBERS>(call, line_bytes(call.protocol));
+  const bool is_aligned = MEMBERS == 2 && is_full(args.call.in) && is_full(args.call.out) &&
+                          is_full(args.peer[0].in) && is_full(args.peer[0].out);
+  const void* kernel =
+      find({shape_of(call), call.protocol, call.lines_per_thread, MEMBERS, is_aligned});
+  if (kernel == nullptr) return no_kernel(call);
   void* parameters[] = {&args};
   return launch_kernel(kernel, call, parameters);
 }
@@ -89,9 +106,12 @@ Status load_found(FindKernel find) {
     for (const Protocol protocol : {Protocol::flags, Protocol::sentinel}) {
       for (const std::uint32_t lines : {1U, 2U}) {
         for (const int members : kMemberClasses) {
-          const void* kernel = find({static_cast<Shape>(shape), protocol, lines, members});
-          if (kernel == nullptr) continue;
-          if (Status status = load_kernel(kernel); !is_ok(status)) return status;
+          for (const bool is_aligned : {false, true}) {
+            const void* kernel =
+                find({static_cast<Shape>(shape), protocol, lines, members, is_aligned});
+            if (kernel == nullptr) continue;
+            if (Status status = load_kernel(kernel); !is_ok(status)) return status;
+          }
         }
       }
     }
@@ -157,23 +177,12 @@ Status launch(const KernelCall& call) {
   if (call.algorithm == Algorithm::split) return launch_split(call);
   if (Status status = check_call(call, false); !is_ok(status)) return status;
   const FindKernel find = finder_of(call);
-  const int members = member_class(call);
-  const void* kernel = nullptr;
-  if (find != nullptr) {
-    kernel = find({shape_of(call), call.protocol, call.lines_per_thread, members});
-  }
-  if (kernel == nullptr) {
-    return failure(Status::Code::unsupported,
-                   "launch: no kernel for operation %d, type %d, algorithm %d, %u lines a thread, "
-                   "%u members",
-                   static_cast<int>(call.op), static_cast<int>(call.dtype),
-                   static_cast<int>(call.algorithm), call.lines_per_thread, call.members.count);
-  }
-  switch (members) {
-    case 2: return launch_for<2>(call, kernel);
-    case 4: return launch_for<4>(call, kernel);
-    case 8: return launch_for<8>(call, kernel);
-    default: return launch_for<64>(call, kernel);
+  if (find == nullptr) return no_kernel(call);
+  switch (member_class(call)) {
+    case 2: return launch_for<2>(call, find);
+    case 4: return launch_for<4>(call, find);
+    case 8: return launch_for<8>(call, find);
+    default: return launch_for<64>(call, find);
   }
 }
 

@@ -34,6 +34,14 @@ __device__ __forceinline__ std::uint32_t canonical_pair(std::uint32_t pair, std:
   return pair;
 }
 
+/// Of a whole line; kept apart from kernels, as it is seldom needed.
+static __device__ __noinline__ uint4 canonical_pairs(uint4 pairs, std::uint32_t infinity,
+                                                     std::uint32_t nan_pair) {
+  return make_uint4(
+      canonical_pair(pairs.x, infinity, nan_pair), canonical_pair(pairs.y, infinity, nan_pair),
+      canonical_pair(pairs.z, infinity, nan_pair), canonical_pair(pairs.w, infinity, nan_pair));
+}
+
 __device__ __forceinline__ std::uint32_t canonical_f32(std::uint32_t bits) {
   return (bits & 0x7fffffffU) > 0x7f800000U ? kNanF32 : bits;
 }
@@ -72,15 +80,9 @@ struct SumF32 {
   }
   __device__ Words<W> end(const Sum& sum) const {
     Words<W> words;
-    bool nan = false;
 #pragma unroll
     for (int k = 0; k < W; ++k) {
-      words.word[k] = __float_as_uint(sum.value[k]);
-      nan |= isnan(sum.value[k]);
-    }
-    if (nan) {  // seldom: a sum's NaN is another one than ours
-#pragma unroll
-      for (int k = 0; k < W; ++k) words.word[k] = canonical_f32(words.word[k]);
+      words.word[k] = isnan(sum.value[k]) ? kNanF32 : __float_as_uint(sum.value[k]);
     }
     return words;
   }
@@ -156,11 +158,14 @@ struct SumPairs {
       words.word[k] = T::pair(sum.low[k], sum.high[k]);
       nan |= is_nan(sum.low[k], sum.high[k]);
     }
-    if (nan) {
-#pragma unroll
-      for (int k = 0; k < W; ++k) {
-        words.word[k] = canonical_pair(words.word[k], T::kInfinity, T::kNanPair);
-      }
+    if (nan) [[unlikely]] {
+      const uint4 fixed = canonical_pairs(
+          make_uint4(words.word[0], words.word[1], words.word[W - 2], words.word[W - 1]),
+          T::kInfinity, T::kNanPair);
+      words.word[0] = fixed.x;
+      words.word[1] = fixed.y;
+      words.word[W - 2] = fixed.z;
+      words.word[W - 1] = fixed.w;
     }
     return words;
   }

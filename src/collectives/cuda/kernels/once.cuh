@@ -47,8 +47,8 @@ class Once : Steps<S, Numbers, P, U, MEMBERS> {
 
   __device__ __forceinline__ void run() {
     wait_for_kernel_before();
-    const Entry entry = load_entry(call_);
     load_inputs();
+    const Entry entry = load_entry(call_);
     turn_ = begin_turn(call_, entry, fault_);
     // Votes below need whole warps.
     if constexpr (kFlagsChunks) {
@@ -58,6 +58,7 @@ class Once : Steps<S, Numbers, P, U, MEMBERS> {
     if (!fault_.is_set()) {
       push();
       if constexpr (!kReduces) keep_own_part();
+      count_and_sweep();
       if constexpr (kWide) wait_for_headers();
       receive();
       if constexpr (S == Shape::two_shot) pass_on();
@@ -66,11 +67,11 @@ class Once : Steps<S, Numbers, P, U, MEMBERS> {
     if constexpr (!kWide && kStoresLate) store_results();
     if (fault_.is_set()) report(call_, args_.peer, turn_, fault_);
     if (__syncthreads_or(fault_.is_set() ? 1 : 0) != 0) invalidate();
-    end();
+    if (threadIdx.x == 0) add_share(call_);
   }
 
  private:
-  // --- results ----------------------------------------------------------------------------------
+  // --- results ---
 
   __device__ __forceinline__ void receive() {
     const auto lines = [this](std::uint32_t k) { return lines_from(k); };
@@ -142,7 +143,7 @@ class Once : Steps<S, Numbers, P, U, MEMBERS> {
     }
   }
 
-  // --- the second step of two_shot --------------------------------------------------------------
+  // --- the second step of two_shot ---
 
   __device__ __forceinline__ void pass_on() {
     bool met_sentinel = false;
@@ -174,35 +175,30 @@ class Once : Steps<S, Numbers, P, U, MEMBERS> {
     }
   }
 
-  // --- the end ----------------------------------------------------------------------------------
+  // --- the end ---
 
   /// Own lines only: another block may still store its results.
   __device__ __forceinline__ void invalidate() {
     const std::uint32_t word = numbers_.invalid();
-    WordsType words;
-#pragma unroll
-    for (int k = 0; k < W; ++k) words.word[k] = word;
 #pragma unroll 1
     for (int u = 0; u < U; ++u) {
-      if (line(u) < call_.out.lines) store_words<W>(call_.out, line(u), words);
+      invalidate_line(call_.out, line(u), W, word);
       if constexpr (!kReduces || S == Shape::two_shot) {
 #pragma unroll 1
         for (std::uint32_t k = 0; k < call_.peers; ++k) {
-          const Piece& out = args_.peer[k].out;
-          if (line(u) < out.lines) store_words<W>(out, line(u), words);
+          invalidate_line(args_.peer[k].out, line(u), W, word);
         }
       }
     }
   }
 
-  __device__ __forceinline__ void end() {
-    if (blockIdx.x == 0) {
-      for (std::uint32_t k = threadIdx.x; k < call_.peers; k += blockDim.x) {
-        sweep_stale_flags(turn_, k, kHasFlags ? lines_from(k) : 0);
-        if constexpr (!kWide) break;
-      }
+  /// While the data are on their way.
+  __device__ __forceinline__ void count_and_sweep() {
+    if (blockIdx.x != 0) return;
+    for (std::uint32_t k = threadIdx.x; k < call_.peers; k += blockDim.x) {
+      sweep_stale_flags(turn_, k, kHasFlags ? lines_from(k) : 0);
     }
-    if (threadIdx.x == 0) end_turn(call_);
+    if (threadIdx.x == 0) count(call_);
   }
 };
 

@@ -6,32 +6,9 @@
 #include <cstdint>
 
 #include "collectives/cuda/kernels/call.cuh"
-#include "collectives/cuda/kernels/numbers.cuh"
+#include "collectives/cuda/kernels/shapes.cuh"
 
 namespace cohort::cuda {
-
-enum class Shape : std::uint8_t {
-  all_reduce,      ///< all peers get the same, which is reduced
-  reduce_scatter,  ///< each peer gets its own part, which is reduced
-  gather,          ///< all peers get the same: all_gather(v), broadcast, barrier
-  exchange,        ///< each peer gets its own part: all_to_all(v)
-  two_shot,        ///< reduce_scatter, then a gather of the results
-};
-
-/// The arithmetic of what is only moved.
-template <int W>
-struct Bytes {
-  static constexpr bool kHoldsSentinel = true;
-  struct Sum {};
-  __device__ Bytes(DType /*dtype*/, ReduceOp /*op*/) {}
-  __device__ std::uint32_t invalid() const { return kInvalidBytes; }
-  __device__ Words<W> sendable(const Words<W>& words) const { return words; }
-};
-
-template <int W>
-using SumBf16 = SumPairs<Bf16, W>;
-template <int W>
-using SumF16 = SumPairs<F16, W>;
 
 template <Shape S, template <int> class Numbers, Protocol P, int U, int MEMBERS>
 class Steps {
@@ -74,7 +51,7 @@ class Steps {
   }
   __device__ __forceinline__ std::uint32_t step_end() const { return kWide ? call_.peers : 1; }
 
-  // --- push -------------------------------------------------------------------------------------
+  // --- push ---
 
   __device__ __forceinline__ void load_inputs() {
 #pragma unroll
@@ -168,7 +145,7 @@ class Steps {
     return MEMBERS == 2 ? 0 : peer.from_line;
   }
 
-  // --- poll -------------------------------------------------------------------------------------
+  // --- poll ---
 
   __device__ __forceinline__ bool has_arrived(const Line& line) const {
     if constexpr (kHasFlags) return line.word[1] == turn_.flag && line.word[3] == turn_.flag;

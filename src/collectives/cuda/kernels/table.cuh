@@ -4,6 +4,7 @@
 // a function that finds one of its kernels, or none.
 
 #include "collectives/cuda/kernels/once.cuh"
+#include "collectives/cuda/kernels/pair.cuh"
 
 namespace cohort::cuda {
 
@@ -22,7 +23,8 @@ struct KernelKey {
   Shape shape;
   Protocol protocol;
   std::uint32_t lines_per_thread;
-  int members;  ///< a member class
+  int members;      ///< a member class
+  bool is_aligned;  ///< of two members: every line of every operand is full and aligned
 };
 
 /// Null where there is no such kernel.
@@ -39,12 +41,19 @@ const void* address_of_kernel() {
   return reinterpret_cast<const void*>(&once<S, Numbers, P, U, MEMBERS>);
 }
 
+template <Shape S, template <int> class Numbers, Protocol P, int U>
+const void* find_pair(const KernelKey& key) {
+  if (!key.is_aligned) return address_of_kernel<S, Numbers, P, U, 2>();
+  return reinterpret_cast<const void*>(&pair<S, Numbers, P, U>);
+}
+
 template <Shape S, template <int> class Numbers, Protocol P>
 const void* find_of_protocol(const KernelKey& key) {
+  if (key.is_aligned && key.members != 2) return nullptr;
   // Two lines a thread pay for large operands, which larger groups reduce in two steps.
   if (key.lines_per_thread == 2) {
     if constexpr (P == Protocol::sentinel && S != Shape::two_shot) {
-      if (key.members == 2) return address_of_kernel<S, Numbers, P, 2, 2>();
+      if (key.members == 2) return find_pair<S, Numbers, P, 2>(key);
     }
     return nullptr;
   }
@@ -55,7 +64,7 @@ const void* find_of_protocol(const KernelKey& key) {
       if constexpr (S == Shape::two_shot) {
         return nullptr;
       } else {
-        return address_of_kernel<S, Numbers, P, 1, 2>();
+        return find_pair<S, Numbers, P, 1>(key);
       }
     case 4: return address_of_kernel<S, Numbers, P, 1, 4>();
     case 8: return address_of_kernel<S, Numbers, P, 1, 8>();
