@@ -17,6 +17,7 @@
 #include <cohort/cohort.hpp>
 
 #include "session/device_api.hpp"
+#include "session/session_state.hpp"
 #include "support/fake_cuda.hpp"
 #include "support/ranks.hpp"
 
@@ -360,6 +361,31 @@ TEST_P(CudaSession, HandsOutBlocksAndLeases) {
     }
     session.verify();
     session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST_P(CudaSession, CountsOnAcrossTheWrapOfFlags) {
+  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
+    host::Domain& domain = world.domain();
+    const auto deadline = domain.deadline_after(domain.limits().setup);
+    SessionState session(domain, plan_of(2), 1);
+    session.open_memory({});
+    session.agree_on_memory(deadline);
+    session.set_first_sequence((std::uint64_t{1} << 32U) - 10);
+    session.allocate();
+    session.map_peers(deadline);
+    const Group tp = session.group(GroupKind::tp);
+    for (int turn = 0; turn < 20; ++turn) {
+      const std::size_t elements = turn % 2 == 0 ? 10 : 1000;  // flags, then sentinels
+      const Buffer buffer = session.take(SlotId{0});
+      std::fill_n(buffer.as<float>(), elements, static_cast<float>(turn));
+      static_cast<void>(tp.all_reduce(buffer.elements(elements), ReduceOp::sum));
+      session.wait({});
+      EXPECT_EQ(buffer.as<float>()[elements - 1], static_cast<float>(2 * turn));
+    }
+    domain.all_gather({}, "end", deadline);
     return std::string();
   });
   test::expect_no_errors(results);
