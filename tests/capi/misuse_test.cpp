@@ -159,6 +159,20 @@ TEST_F(CApi, RefusesNullWhereverSomethingIsNeeded) {
 }
 
 // Memory of a scope may be let go of in any order, and after the session.
+TEST_F(CApi, RefusesStreamsOnHostMemory) {
+  expect_usage(cohort_wait(nullptr, nullptr), "the session is null");
+  expect_usage(cohort_wait(session_, nullptr), "take no stream");
+  auto call = sized<cohort_call>();
+  call.group = COHORT_GROUP_TP;
+  call.stream = &call;
+  expect_usage(cohort_barrier(session_, &call, nullptr), "take no stream");
+  auto options = sized<cohort_commit_options>();
+  options.reserved = 1;
+  cohort_session other = nullptr;
+  expect_usage(cohort_commit_with(world_, plan_, &options, &other), "options.reserved is not 0");
+  EXPECT_EQ(other, nullptr);
+}
+
 TEST(CApiScopes, OutliveTheirSessionOnlyToBeFreed) {
   const cohort_layout layout = make_layout(1);
   cohort_plan plan = nullptr;
