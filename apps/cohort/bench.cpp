@@ -8,6 +8,7 @@
 
 #include <cohort/error.hpp>
 
+#include "bench_layer.hpp"
 #include "bench_options.hpp"
 #include "bench_output.hpp"
 #include "bench_run.hpp"
@@ -62,7 +63,10 @@ void add_bench_command(CLI::App& app, std::ostream& output, std::ostream& errors
       app.add_subcommand("bench", "Time collectives side by side with other libraries");
   bench::add_bench_flags(*command, *flags);
   command->footer(kFooter);
-  command->callback([flags, &output, &errors] {
+  command->require_subcommand(0, 1);
+  add_bench_layer_command(*command, output, errors);
+  command->callback([command, flags, &output, &errors] {
+    if (!command->get_subcommands().empty()) return;
     if (std::getenv("COHORT_BENCH_SOCKET") != nullptr) {
       bench::run_bench_rank(bench::worker_settings(), flags->paths.table());
     } else {

@@ -89,6 +89,7 @@ std::string with_nearest(std::string text, const std::string& word,
 std::optional<std::string> describe_leftover(const CLI::App& app) {
   const auto chosen = app.get_subcommands();
   const CLI::App* command = chosen.empty() ? nullptr : chosen.front();
+  std::string name = command == nullptr ? "" : command->get_name();
   std::vector<std::string> left = app.remaining();
   if (!left.empty()) {
     const std::string word = left.front().substr(0, left.front().find('='));
@@ -101,8 +102,13 @@ std::optional<std::string> describe_leftover(const CLI::App& app) {
     for (const CLI::App* known : app.get_subcommands({})) names.push_back(known->get_name());
     return with_nearest("unknown command '" + word + "'", word, names);
   }
-  if (command == nullptr || (left = command->remaining()).empty()) return std::nullopt;
-  const std::string place = " for 'cohort " + command->get_name() + "'";
+  if (command == nullptr) return std::nullopt;
+  while (!command->get_subcommands().empty() && command->remaining().empty()) {
+    command = command->get_subcommands().front();
+    name += " " + command->get_name();
+  }
+  if ((left = command->remaining()).empty()) return std::nullopt;
+  const std::string place = " for 'cohort " + name + "'";
   const std::string word = left.front().substr(0, left.front().find('='));
   if (word == "--") return std::nullopt;  // what is wrong came before it
   if (!word.starts_with("-")) return "unexpected argument '" + word + "'" + place;

@@ -12,6 +12,7 @@
 #include <cohort/layer.hpp>
 #include <cohort/plan.hpp>
 #include <cohort/session.hpp>
+#include <cohort/stream.hpp>
 #include <cohort/tensor.hpp>
 
 namespace cohort {
@@ -39,8 +40,9 @@ struct LayerSpec {
 };
 
 /// The slots of a layer's boundaries, in the order kv, attention output, MLP input, MLP output,
-/// last rows; none where the layout moves nothing. `sum` receives what is scattered before it is
-/// gathered. With a pool, `blocks` names the group that a boundary's rows are allocated for.
+/// last rows; on host memory none where the layout moves nothing. `sum` receives what is scattered
+/// before it is gathered. With a pool, `blocks` names the group that a boundary's rows are
+/// allocated for.
 struct LayerSlots {
   struct Boundary {
     std::optional<SlotId> rows;
@@ -66,6 +68,11 @@ COHORT_EXPORT LayerSlots plan_layers(Plan& plan, const LayerSpec& spec);
 /// are moved where they lie. What is read stays valid until the next boundary is begun. *Attention
 /// rows* are those of `BatchRows::attention`; *batch rows* are all. Move-only; the session must
 /// outlive it and not be moved. SPMD: ranks use the boundaries in one order, with 0 rows too.
+///
+/// On CUDA memory all rows lie in planned memory of the device, and every boundary is put into the
+/// stream of `on` and returns at once: whoever writes and reads rows does so in that stream, or
+/// orders his own behind it. Nothing waits for the device, so a step can be captured into a graph;
+/// its rows are those of `begin_step` when it was captured.
 class COHORT_EXPORT LayerCommunicator {
  public:
   /// Local. Throws: Error{usage} if `slots` are not of the session's plan.
@@ -73,6 +80,10 @@ class COHORT_EXPORT LayerCommunicator {
   LayerCommunicator(LayerCommunicator&&) noexcept;
   LayerCommunicator& operator=(LayerCommunicator&&) noexcept;
   ~LayerCommunicator();
+
+  /// Boundaries go into `stream` from here on; until then into the legacy default stream. Local.
+  /// Throws: Error{usage} on host memory.
+  void on(Stream stream);
 
   /// Says which rows the next layers have; `last_rows` are those of them that a next token is
   /// wanted for. Local; equal on all ranks. Throws: Error{usage} for rows past the maxima or of

@@ -30,8 +30,8 @@ struct RowCopy {
   friend bool operator==(const RowCopy&, const RowCopy&) = default;
 };
 
-/// Copies of whole rows, `row_elements` wide, as moves of bytes; neighbours become one move.
-/// Local, pure.
+/// Copies of whole rows, `row_elements` wide, as moves of bytes; neighbours become one move. For
+/// `Session::move`. Local, pure.
 /// Throws: Error{usage} for rows past the end of either operand, and for operands of two types.
 COHORT_EXPORT std::vector<LocalMove> row_moves(Tensor to, ConstTensor from,
                                                std::size_t row_elements,

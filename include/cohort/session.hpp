@@ -13,6 +13,7 @@
 #include <cohort/ids.hpp>
 #include <cohort/layout.hpp>
 #include <cohort/ledger.hpp>
+#include <cohort/local_move.hpp>
 #include <cohort/plan.hpp>
 #include <cohort/stream.hpp>
 #include <cohort/tensor.hpp>
@@ -328,6 +329,12 @@ class COHORT_EXPORT Session {
   /// Bytes the system holds for this rank: arena, and control segment on its creator. Local.
   std::size_t measured_bytes() const;
   std::vector<LedgerRow> ledger() const;
+
+  /// Copies and zeroes within this rank's memory, in no particular order: no move may touch what
+  /// another one stores to. On CUDA memory put into the stream, many moves in one launch, all of
+  /// them within memory of the rank's device; on host memory done at once, without a stream. Local.
+  /// Throws: Error{usage} for bytes without a place to go and for rows whose results overlap.
+  void move(std::span<const LocalMove> moves, Stream stream = {});
 
   /// Returns once everything in the stream has ended, and throws the job's fault if there is one:
   /// the way to consume results of calls on CUDA memory. Local; polls, and sees a peer's fault or

@@ -3,11 +3,13 @@
 // What runs collectives over a backend's memory. One object per rank and generation. A backend
 // joins by implementing this and `Arena`; tests/contract then runs over it.
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include <cohort/layout.hpp>
 #include <cohort/ledger.hpp>
+#include <cohort/local_move.hpp>
 #include <cohort/verdict.hpp>
 
 #include "backend/backend.hpp"
@@ -25,6 +27,8 @@ class Executor {
   virtual void attach() = 0;
   /// Runs one call. Collective over this rank's group of `kind`.
   virtual Verdict run(GroupKind kind, const Call& call) = 0;
+  /// Copies and zeroes within this rank's memory, in the order of the stream. Local.
+  virtual void move(std::span<const LocalMove> moves, void* stream) = 0;
   /// Waits until no peer reads this rank's copy of `entry` any more: it may then be written.
   virtual void settle(heap::EntryId entry) = 0;
   /// The same for the bytes of a block that has just been allocated.

@@ -108,6 +108,16 @@ BoundaryGroups groups_of(const Layout& layout, Boundary boundary) {
 
 constexpr const char* kPoolName = "activations";
 
+/// On a GPU rows that nobody moves have slots too, so that all rows are in memory of the device:
+/// for a group of one rank, which needs no scratch. There is one wherever a boundary moves nothing.
+void add_group_of_one(std::vector<GroupKind>& groups, const Layout& layout) {
+  for (const GroupKind kind : {GroupKind::attn_cp, GroupKind::attn_tp}) {
+    if (layout.group_size(kind) != 1) continue;
+    groups.push_back(kind);
+    return;
+  }
+}
+
 /// Collects what the boundaries ask of the pool.
 class PoolPlanner {
  public:
@@ -143,14 +153,18 @@ LayerSlots plan_layers(Plan& plan, const LayerSpec& spec) {
   LayerSlots slots{spec, std::nullopt, {}};
   PoolPlanner blocks;
   for (const Boundary boundary : kBoundaries) {
-    const BoundaryGroups groups = groups_of(plan.layout(), boundary);
+    BoundaryGroups groups = groups_of(plan.layout(), boundary);
+    const bool moves = !groups.rows.empty();
+    if (!moves && plan.options().memory != Memory::host) {
+      add_group_of_one(groups.rows, plan.layout());
+    }
     const RowsMax rows_max = rows_max_of(spec, boundary);
     SlotSpec slot{groups.rows, spec.dtype, rows_max.rows, row_elements_of(spec, boundary),
                   spec.depth};
     const std::string name = kNames[index_of(boundary)];
     LayerSlots::Boundary& planned = slots.boundaries[index_of(boundary)];
     // A block is of one group.
-    if (spec.pool && groups.rows.size() == 1) {
+    if (spec.pool && moves && groups.rows.size() == 1) {
       planned.blocks = groups.rows.front();
       blocks.add(*planned.blocks, slot.rows_max, slot.row_elements, slot.dtype);
     } else if (!groups.rows.empty()) {
@@ -168,17 +182,26 @@ LayerSlots plan_layers(Plan& plan, const LayerSpec& spec) {
 class LayerCommunicator::State {
  public:
   State(Session& session, const LayerSlots& slots, WorldRank rank)
-      : layout_(&session.plan().layout()), spec_(slots.spec), rank_(rank) {
+      : layout_(&session.plan().layout()),
+        spec_(slots.spec),
+        rank_(rank),
+        context_{&session, std::nullopt, {}} {
     check_pool(session.plan(), slots.pool);
     for (const Boundary boundary : kBoundaries) {
       check_slot(session.plan(), slots.boundaries[index_of(boundary)].rows,
                  kNames[index_of(boundary)]);
       check_slot(session.plan(), slots.boundaries[index_of(boundary)].sum,
                  std::string(kNames[index_of(boundary)]) + "_sum");
-      boundaries_.emplace_back(session, slots.boundaries[index_of(boundary)], spec_.dtype,
-                               row_elements_of(spec_, boundary), rows_max_of(spec_, boundary).rows,
-                               scope_);
+      boundaries_.emplace_back(context_, slots.boundaries[index_of(boundary)], spec_.dtype,
+                               row_elements_of(spec_, boundary), rows_max_of(spec_, boundary).rows);
     }
+  }
+
+  void set_stream(Stream stream) {
+    if (context_.session->plan().options().memory == Memory::host) {
+      refuse("layers on host memory run in no stream");
+    }
+    context_.stream = stream;
   }
 
   void begin_step(const BatchRows& rows, const BatchRows& last_rows) {
@@ -230,7 +253,7 @@ class LayerCommunicator::State {
   const Layout* layout_;
   LayerSpec spec_;
   WorldRank rank_;
-  std::optional<Scope> scope_;  // of the block that the boundary begun last has
+  layer::BoundaryContext context_;
   std::vector<RowBoundary> boundaries_;
 };
 
@@ -239,6 +262,10 @@ LayerCommunicator::LayerCommunicator(Session& session, const LayerSlots& slots, 
 LayerCommunicator::LayerCommunicator(LayerCommunicator&&) noexcept = default;
 LayerCommunicator& LayerCommunicator::operator=(LayerCommunicator&&) noexcept = default;
 LayerCommunicator::~LayerCommunicator() = default;
+
+void LayerCommunicator::on(Stream stream) {
+  state_->set_stream(stream);
+}
 
 void LayerCommunicator::begin_step(const BatchRows& rows, const BatchRows& last_rows) {
   state_->begin_step(rows, last_rows);

@@ -17,16 +17,18 @@ constexpr std::size_t kAlignmentBytes = 64;
 
 }  // namespace
 
-RowBoundary::RowBoundary(Session& session, const LayerSlots::Boundary& slots, DType dtype,
-                         std::size_t row_elements, std::size_t rows_max,
-                         std::optional<Scope>& scope)
-    : session_(&session),
+RowBoundary::RowBoundary(BoundaryContext& context, const LayerSlots::Boundary& slots, DType dtype,
+                         std::size_t row_elements, std::size_t rows_max)
+    : context_(&context),
       slots_(slots),
       dtype_(dtype),
       row_elements_(row_elements),
-      rows_max_(rows_max),
-      scope_(&scope) {
-  if (!is_planned()) ordinary_.resize(rows_max * row_elements * bytes_of(dtype) + kAlignmentBytes);
+      rows_max_(rows_max) {
+  if (is_planned()) return;
+  if (context.session->plan().options().memory != Memory::host) {
+    refuse("a layer boundary on a GPU has no slot; plan_layers declares one");
+  }
+  ordinary_.resize(rows_max * row_elements * bytes_of(dtype) + kAlignmentBytes);
 }
 
 void RowBoundary::set(const Layout& layout, const Move& move, const BatchRows& rows,
@@ -59,13 +61,14 @@ Tensor RowBoundary::input() {
     return {data, from_.count * row_elements_, dtype_};
   }
   if (slots_.rows) {
-    rows_.buffer = session_->take(*slots_.rows);
+    rows_.buffer = context_->session->take(*slots_.rows);
   } else {
-    scope_->reset();
-    scope_->emplace(session_->scope(*slots_.blocks));
-    rows_.buffer = (*scope_)->allocate(dtype_, rows_max_, row_elements_);
+    std::optional<Scope>& scope = context_->scope;
+    scope.reset();
+    scope.emplace(context_->session->scope(*slots_.blocks));
+    rows_.buffer = scope->allocate(dtype_, rows_max_, row_elements_);
   }
-  if (slots_.sum) sum_.buffer = session_->take(*slots_.sum);
+  if (slots_.sum) sum_.buffer = context_->session->take(*slots_.sum);
   taken_ = true;
   return rows_of(rows_, from_);
 }
@@ -91,7 +94,8 @@ ConstTensor RowBoundary::complete() {
 }
 
 void RowBoundary::run(const RankStep& step, const Window& source, const Window& target) {
-  const Group group = session_->group(step.group.value());
+  Group group = context_->session->group(step.group.value());
+  if (context_->stream != Stream{}) group = group.on(context_->stream);
   const Tensor input = rows_of(source, step.input);
   const Tensor output = rows_of(target, step.output);
   Verdict verdict;

@@ -16,13 +16,19 @@
 
 namespace cohort::layer {
 
+/// What the boundaries of a layer share.
+struct BoundaryContext {
+  Session* session = nullptr;
+  std::optional<Scope> scope;  ///< of the block that the boundary begun last has
+  Stream stream;               ///< that calls on CUDA memory go into
+};
+
 class RowBoundary {
  public:
   /// Rows of `row_elements` elements, at most `rows_max`; they stay in ordinary memory where
-  /// neither slot nor blocks are planned. `scope` is shared by all boundaries and outlives this: it
-  /// holds the block of the boundary that was begun last.
-  RowBoundary(Session& session, const LayerSlots::Boundary& slots, DType dtype,
-              std::size_t row_elements, std::size_t rows_max, std::optional<Scope>& scope);
+  /// neither slot nor blocks are planned. `context` outlives this.
+  RowBoundary(BoundaryContext& context, const LayerSlots::Boundary& slots, DType dtype,
+              std::size_t row_elements, std::size_t rows_max);
 
   /// Sets the move for the uses to come. `rows` are of a layout that the move was planned for.
   void set(const Layout& layout, const Move& move, const BatchRows& rows, WorldRank rank);
@@ -45,12 +51,11 @@ class RowBoundary {
   Tensor rows_of(const Window& window, RowRange range) const;
   void run(const RankStep& step, const Window& source, const Window& target);
 
-  Session* session_;
+  BoundaryContext* context_;
   LayerSlots::Boundary slots_;
   DType dtype_;
   std::size_t row_elements_;
   std::size_t rows_max_;
-  std::optional<Scope>* scope_;
   std::vector<std::byte> ordinary_;  // the rows of a boundary for which nothing is planned
   std::vector<RankStep> steps_;      // counts in elements
   RowRange from_;

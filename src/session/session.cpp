@@ -83,6 +83,10 @@ std::vector<LedgerRow> Session::ledger() const {
   return state_->ledger();
 }
 
+void Session::move(std::span<const LocalMove> moves, Stream stream) {
+  state_->move(moves, stream);
+}
+
 void Session::wait(Stream stream) {
   state_->wait(stream);
 }

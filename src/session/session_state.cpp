@@ -196,6 +196,11 @@ Verdict SessionState::run(GroupKind kind, const collectives::Call& call) {
   return or_out_of_memory(*domain_, to_string(call.op), [&] { return executor_->run(kind, call); });
 }
 
+void SessionState::move(std::span<const LocalMove> moves, Stream stream) {
+  check_open();
+  executor_->move(moves, stream.handle);
+}
+
 void SessionState::wait(Stream stream) {
   check_open();
   executor_->wait(stream.handle);

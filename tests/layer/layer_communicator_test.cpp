@@ -6,6 +6,8 @@
 #include <cohort/layer_communicator.hpp>
 
 #include "layer/layouts.hpp"
+#include "session/device_api.hpp"
+#include "support/fake_cuda.hpp"
 #include "support/ranks.hpp"
 
 namespace cohort {
@@ -16,6 +18,12 @@ using test::kEverywhere;
 using test::kReplica;
 using test::name_of;
 using test::RankMode;
+
+/// GPUs are those of the fake, whose memory the host may touch, in processes of ranks as well.
+const bool kOverFake = [] {
+  set_device_api(&test::fake_cuda_api());
+  return true;
+}();
 
 /// Narrow rows travel inline with their headers, wide ones are read where they lie.
 struct Widths {
@@ -159,10 +167,11 @@ void run_steps(const Layout& layout, WorldRank rank, const Widths& widths,
 
 /// "" or what the ledger shows that must not be.
 std::string ledger_fault(const Session& session, Symmetry symmetry) {
+  const Memory memory = session.plan().options().memory;
   for (const LedgerRow& row : session.ledger()) {
     const bool single = row.path == Path::local && row.reason == Reason::group_size_one;
     const bool symmetric = row.reason == Reason::ok && row.copied_bytes == 0 &&
-                           (row.path == Path::host_inline || row.path == Path::host_direct);
+                           memory_of(row.path) == memory && row.path != Path::host_staged;
     const bool staged = row.path == Path::host_staged && row.reason == Reason::disabled;
     if (single || (symmetry == Symmetry::on ? symmetric : staged)) continue;
     return std::string(to_string(row.group)) + " " + std::string(to_string(row.op)) + " took " +
@@ -171,30 +180,35 @@ std::string ledger_fault(const Session& session, Symmetry symmetry) {
   return "";
 }
 
+/// Narrow rows take both paths of the heap, wide ones that of operands read where they lie.
+void expect_paths(const Session& session, const Layout& layout, const Widths& widths) {
+  bool direct = false;
+  bool with_header = false;
+  for (const LedgerRow& row : session.ledger()) {
+    direct |= row.path == Path::host_direct;
+    with_header |= row.path == Path::host_inline;
+  }
+  const bool shares_memory =
+      session.plan().options().symmetry == Symmetry::on && layout.sizes().tp > 1;
+  if (widths.hidden == kWide.hidden) {
+    EXPECT_EQ(direct, shares_memory);
+  } else {
+    EXPECT_EQ(with_header, shares_memory);
+  }
+}
+
 void run_world(RankMode mode, const Layout& layout, const Widths& widths, DType dtype = DType::f32,
-               Symmetry symmetry = Symmetry::on) {
+               Symmetry symmetry = Symmetry::on, Memory memory = Memory::host) {
   SCOPED_TRACE(name_of(layout));
   const auto results = test::run_ranks(mode, layout.world_size(), [&](World& world) {
-    Plan plan(layout, {.symmetry = symmetry, .strict = symmetry == Symmetry::on});
+    Plan plan(layout, {.symmetry = symmetry, .strict = symmetry == Symmetry::on, .memory = memory});
     const LayerSlots slots = plan_layers(plan, spec_of(widths, dtype));
     Session session = commit(world, plan);
     LayerCommunicator layers(session, slots, world.rank());
     run_steps(layout, world.rank(), widths, layers);
     EXPECT_EQ(ledger_fault(session, symmetry), "");
     EXPECT_EQ(session.registrations_since_commit(), 0U);
-    // Narrow rows take both paths of the heap, wide ones that of operands read where they lie.
-    bool direct = false;
-    bool with_header = false;
-    for (const LedgerRow& row : session.ledger()) {
-      direct |= row.path == Path::host_direct;
-      with_header |= row.path == Path::host_inline;
-    }
-    const bool shares_memory = symmetry == Symmetry::on && layout.sizes().tp > 1;
-    if (widths.hidden == kWide.hidden) {
-      EXPECT_EQ(direct, shares_memory);
-    } else {
-      EXPECT_EQ(with_header, shares_memory);
-    }
+    if (memory == Memory::host) expect_paths(session, layout, widths);
     session.close();
     return std::string();
   });
@@ -211,6 +225,14 @@ TEST_P(LayersOfSize, MoveRowsInEveryLayout) {
   }
 }
 
+TEST_P(LayersOfSize, MoveRowsOnGpus) {
+  for (const Layout& layout : attention_layouts(8)) {
+    if (layout.sizes().tp != GetParam()) continue;
+    run_world(RankMode::threads, layout, kNarrow, DType::f32, Symmetry::on, Memory::cuda);
+    run_world(RankMode::threads, layout, kWide, DType::bf16, Symmetry::on, Memory::cuda);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, LayersOfSize, testing::Range(1U, 9U),
                          testing::PrintToStringParamName());
 
@@ -220,6 +242,11 @@ TEST(LayerCommunicator, MovesBf16) {
 
 TEST(LayerCommunicator, MovesBetweenProcesses) {
   run_world(RankMode::processes, Layout({.tp = 4, .attn_dp = 2, .attn_cp = 2}), kWide);
+}
+
+TEST(LayerCommunicator, MovesOnGpusBetweenProcesses) {
+  run_world(RankMode::processes, Layout({.tp = 4, .attn_dp = 2, .attn_cp = 2}), kWide, DType::f32,
+            Symmetry::on, Memory::cuda);
 }
 
 TEST(LayerCommunicator, GivesTheSameThroughStaging) {
@@ -250,7 +277,7 @@ PoolCalls calls_of(const Session& session) {
   return calls;
 }
 
-void run_in_pool(const Layout& layout, std::size_t missing_bytes) {
+void run_in_pool(const Layout& layout, std::size_t missing_bytes, Memory memory = Memory::host) {
   SCOPED_TRACE(name_of(layout));
   const auto results = test::run_ranks(RankMode::threads, layout.world_size(), [&](World& world) {
     LayerSpec spec = spec_of(kWide);
@@ -260,7 +287,7 @@ void run_in_pool(const Layout& layout, std::size_t missing_bytes) {
       const LayerSlots needed = plan_layers(needs, spec);
       spec.pool->bytes = needs.pool(needed.pool.value()).bytes - missing_bytes;
     }
-    Plan plan(layout, {.strict = missing_bytes == 0});
+    Plan plan(layout, {.strict = missing_bytes == 0, .memory = memory});
     const LayerSlots slots = plan_layers(plan, spec);
     Session session = commit(world, plan);
     LayerCommunicator layers(session, slots, world.rank());
@@ -282,6 +309,7 @@ TEST(LayerCommunicator, BoundariesMayShareAPool) {
   for (const LayoutSizes& sizes : std::vector<LayoutSizes>{
            {.tp = 3}, {.tp = 4, .attn_dp = 4}, {.tp = 8, .attn_dp = 2, .attn_cp = 2}}) {
     run_in_pool(Layout(sizes), 0);
+    run_in_pool(Layout(sizes), 0, Memory::cuda);
   }
 }
 
@@ -296,8 +324,8 @@ TEST(LayerCommunicator, EveryPipelineStageMovesItsOwnRows) {
   run_world(RankMode::threads, Layout({.tp = 2, .attn_dp = 2, .pp = 2}), kWide);
 }
 
-std::string slots_text(const LayoutSizes& sizes) {
-  Plan plan{Layout(sizes)};
+std::string slots_text(const LayoutSizes& sizes, Memory memory = Memory::host) {
+  Plan plan(Layout(sizes), {.memory = memory});
   (void)plan_layers(plan, spec_of(kNarrow));
   std::string text;
   for (const PlannedSlot& slot : plan.slots()) {
@@ -316,6 +344,15 @@ TEST(LayerCommunicator, PlansOnlySlotsThatTheLayoutNeeds) {
   EXPECT_EQ(slots_text({.tp = 8, .attn_dp = 2, .attn_cp = 2}),
             "kv_rows attn_cp 50; attention_output attn_tp 40; mlp_input tp 90; mlp_output tp 90; "
             "mlp_output_sum tp attn attn_tp 40; last_rows tp 30; ");
+}
+
+TEST(LayerCommunicator, PlansAllRowsInMemoryOfTheGpu) {
+  EXPECT_EQ(slots_text({}, Memory::cuda),
+            "kv_rows attn_cp 50; attention_output attn_cp 40; mlp_input attn_cp 90; "
+            "mlp_output attn_cp 90; last_rows attn_cp 30; ");
+  EXPECT_EQ(slots_text({.tp = 2, .attn_cp = 2}, Memory::cuda),
+            "kv_rows attn_cp 50; attention_output attn_tp 40; mlp_input tp 90; mlp_output tp 90; "
+            "last_rows tp 30; ");
 }
 
 template <typename Call>
@@ -359,6 +396,86 @@ TEST(LayerCommunicator, RefusesStepsThatWereNotPlanned) {
     others.boundaries[3].rows = SlotId{0};
     expect_usage("slot 'mlp_output' of the layers is not in the session's plan",
                  [&] { LayerCommunicator(session, others, world.rank()); });
+    expect_usage("layers on host memory run in no stream", [&] { layers.on({}); });
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+/// One step of a layer, without values.
+void run_boundaries(LayerCommunicator& layers) {
+  (void)layers.attention_output();
+  (void)layers.complete_attention_output();
+  (void)layers.mlp_input();
+  (void)layers.gather_mlp_input();
+  (void)layers.mlp_output();
+  (void)layers.complete_mlp_output();
+}
+
+std::uint64_t calls_in(const Session& session) {
+  std::uint64_t calls = 0;
+  for (const LedgerRow& row : session.ledger()) calls += row.calls;
+  return calls;
+}
+
+TEST(LayerCommunicator, AStepIsCapturedAndReplayedWithOtherValues) {
+  const Layout layout({.tp = 4, .attn_dp = 2});
+  const auto results = test::run_ranks(RankMode::threads, 4, [&](World& world) {
+    Plan plan(layout, {.strict = true, .memory = Memory::cuda});
+    const LayerSlots slots = plan_layers(plan, spec_of(kWide));
+    Session session = commit(world, plan);
+    LayerCommunicator layers(session, slots, world.rank());
+    test::FakeStream stream;
+    layers.on(stream.handle());
+    const auto rows = BatchRows::by_replica(layout, std::vector<std::size_t>{3, 0});
+    layers.begin_step(rows, rows);
+    const RowRange own = rows.range(layout, rows.attention(), world.rank());
+    const RowRange batch{0, 3};
+
+    stream.begin_capture();
+    const Tensor input = layers.mlp_input();
+    const ConstTensor gathered = layers.gather_mlp_input();
+    const Tensor addend = layers.mlp_output();
+    const ConstTensor sum = layers.complete_mlp_output();
+    const auto replay = stream.end_capture();
+    const std::uint64_t before = calls_in(session);
+    for (int salt = 0; salt < 5; ++salt) {
+      fill(input, own, kWide.hidden, salt, 1);
+      fill(addend, batch, kWide.hidden, salt + 1, 1);
+      replay();
+      session.wait(stream.handle());
+      expect(gathered, batch, kWide.hidden, salt, 1);
+      expect(sum, own, kWide.hidden, salt + 1, 4);
+    }
+    // The ledger counts what ran, not what was captured.
+    EXPECT_EQ(calls_in(session) - before, 5U * 3);
+    session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST(LayerCommunicator, NothingRunsOnAGpuBeforeTheStreamComesToIt) {
+  const Layout layout({.tp = 2, .attn_dp = 2});
+  const auto results = test::run_ranks(RankMode::threads, 2, [&](World& world) {
+    Plan plan(layout, {.memory = Memory::cuda});
+    const LayerSlots slots = plan_layers(plan, spec_of(kNarrow));
+    Session session = commit(world, plan);
+    LayerCommunicator layers(session, slots, world.rank());
+    test::FakeStream stream;
+    layers.on(stream.handle());
+    const auto rows = BatchRows::by_replica(layout, std::vector<std::size_t>{1, 1});
+    layers.begin_step(rows, rows);
+    const std::uint64_t before = calls_in(session);
+    // More steps than the slots have entries: nobody waits for the device.
+    stream.begin_capture();
+    for (int step = 0; step < 5; ++step) run_boundaries(layers);
+    const auto replay = stream.end_capture();
+    EXPECT_EQ(calls_in(session), before);
+    replay();
+    session.wait(stream.handle());
+    EXPECT_EQ(calls_in(session) - before, 5U * 2);
     session.close();
     return std::string();
   });

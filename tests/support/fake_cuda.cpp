@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "support/fake_cuda_streams.hpp"
 #include "support/fake_kernel.hpp"
 
 namespace cohort::test {
@@ -108,6 +109,7 @@ const cuda::Api& fake_cuda_api() {
     table.create_stream = create_stream;
     table.destroy_stream = destroy_stream;
     table.is_capturing = ask_capturing;
+    set_stream_functions(table);
     return table;
   }();
   return api;

@@ -81,6 +81,12 @@ void OpenDevice::enqueue_copy(Address to, Address from, std::size_t bytes,
   check(api_->enqueue_copy(device_, to, from, bytes, stream), "copying in a stream");
 }
 
+void OpenDevice::copy_pieces(std::span<const CopyPiece> pieces, StreamHandle stream) const {
+  check(
+      api_->copy_pieces(device_, pieces.data(), static_cast<std::uint32_t>(pieces.size()), stream),
+      "copying in a stream");
+}
+
 bool OpenDevice::is_done(StreamHandle stream) const {
   bool done = false;
   check(api_->is_done(device_, stream, &done), "asking a stream");

@@ -14,6 +14,7 @@
 #include <cohort/error.hpp>
 
 #include "collectives/call_check.hpp"
+#include "collectives/cuda/device_moves.hpp"
 #include "collectives/host/operand_bytes.hpp"
 #include "collectives/operand_rule.hpp"
 #include "collectives/path_table.hpp"
@@ -280,6 +281,11 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
 
 bool CudaExecutor::is_captured(void* stream) const {
   return stream != nullptr && rank_.device.is_capturing(stream);
+}
+
+void CudaExecutor::move(std::span<const LocalMove> moves, void* stream) {
+  rank_.watch.check("move");
+  move_on_device(rank_.device, moves, stream);
 }
 
 void CudaExecutor::run_local(Channel& channel, const Call& call) {
