@@ -29,6 +29,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kRowsMax = 65536;
 constexpr std::size_t kHiddenMax = 65536;
+constexpr std::size_t kNormHiddenMax = 16384;
 constexpr std::uint32_t kLayersMax = 1000;
 
 constexpr const char* kFooter =
@@ -57,6 +58,7 @@ struct LayerFlags {
   std::size_t hidden = 7168;
   std::uint32_t layers = 16;
   std::string dtype = "bf16";
+  bool norm = false;
   std::uint32_t rounds = 5;
   double seconds = 0.05;
   bool quick = false;
@@ -95,6 +97,10 @@ LayerOptions read_flags(const LayerFlags& flags) {
   options.hidden = flags.hidden;
   if (options.hidden < 1 || options.hidden > kHiddenMax) {
     refuse("hidden", "is not from 1 to " + std::to_string(kHiddenMax));
+  }
+  options.norm = flags.norm;
+  if (options.norm && options.hidden > kNormHiddenMax) {
+    refuse("norm", "takes rows of at most " + std::to_string(kNormHiddenMax) + " elements");
   }
   options.layers = flags.layers;
   if (options.layers < 1 || options.layers > kLayersMax) {
@@ -139,7 +145,8 @@ void print_document(const LayerMeasurement& measurement, std::ostream& output) {
                 {"attn_cp", options.sizes.attn_cp},
                 {"hidden", options.hidden},
                 {"layers", options.layers},
-                {"dtype", to_string(options.dtype)}};
+                {"dtype", to_string(options.dtype)},
+                {"norm", options.norm}};
   document["rows"] = Json::array();
   for (const LayerRow& row : measurement.rows) document["rows"].push_back(describe(row, options));
   output << document.dump() << '\n';
@@ -157,8 +164,9 @@ void print_table(const LayerMeasurement& measurement, std::ostream& output) {
   const LayerOptions& options = measurement.options;
   const bool on_gpu = options.memory == Memory::cuda;
   output << "us of the boundaries of " << options.layers << " layers, hidden " << options.hidden
-         << " " << to_string(options.dtype) << ", the slowest of " << options.sizes.tp
-         << " ranks on " << (on_gpu ? "GPUs, each step one graph" : "host memory") << "\n\n"
+         << " " << to_string(options.dtype) << (options.norm ? " with norms" : "")
+         << ", the slowest of " << options.sizes.tp << " ranks on "
+         << (on_gpu ? "GPUs, each step one graph" : "host memory") << "\n\n"
          << "  rows       step  per layer " << (on_gpu ? "  launched " : "")
          << " calls of one layer\n";
   for (const LayerRow& row : measurement.rows) {
@@ -194,6 +202,8 @@ void add_flags(CLI::App& command, LayerFlags& flags) {
   command.add_option("--dtype", flags.dtype, "Element type: f32 or bf16")
       ->capture_default_str()
       ->type_name("TYPE");
+  command.add_flag("--norm", flags.norm,
+                   "Residual and RMS norm behind both sums too, in one kernel where there is one");
   command.add_option("--rounds", flags.rounds, "How often every row count has its turn")
       ->capture_default_str()
       ->type_name("N");

@@ -7,7 +7,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <ostream>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -17,6 +19,7 @@
 
 #include "bench_layer_place.hpp"
 #include "bench_worker.hpp"
+#include "collectives/rms_norm.hpp"
 
 namespace cohort::bench {
 
@@ -82,6 +85,25 @@ struct Shared {
   std::ostream* progress = nullptr;
 };
 
+/// Memory for norms, no larger than what is planned for the group anyway.
+struct NormSlots {
+  NormSlots(Plan& plan, const LayerOptions& options)
+      : residual(plan.slot("residual", rows_spec(options, spec_of(options).attention_rows_max))),
+        normed(plan.slot("normed", rows_spec(options, spec_of(options).attention_rows_max))),
+        weight(plan.slot("weight", rows_spec(options, 1))) {}
+
+  static SlotSpec rows_spec(const LayerOptions& options, std::size_t rows) {
+    return {.groups = {GroupKind::tp},
+            .dtype = options.dtype,
+            .rows_max = rows,
+            .row_elements = options.hidden};
+  }
+
+  SlotId residual;
+  SlotId normed;
+  SlotId weight;
+};
+
 class LayerRank {
  public:
   LayerRank(World& world, const LayerOptions& options, Shared& shared)
@@ -95,9 +117,16 @@ class LayerRank {
         beat_(plan_.slot(
             "beat",
             {.groups = {GroupKind::world}, .dtype = DType::i32, .rows_max = 1, .row_elements = 1})),
+        norms_(options.norm ? std::optional(NormSlots(plan_, options)) : std::nullopt),
         session_(commit(world, plan_)),
         layers_(session_, slots_, world.rank()) {
     if (const auto stream = place_->stream()) layers_.on(*stream);
+    if (!norms_) return;
+    residual_ = session_.take(norms_->residual);
+    normed_ = session_.take(norms_->normed);
+    weight_ = session_.take(norms_->weight);
+    const std::vector<std::byte> ones = constant_rows(1, 1);
+    place_->write(weight_.data(), ones.data(), ones.size());
   }
 
   void run() {
@@ -115,10 +144,35 @@ class LayerRank {
     const BatchRows batch = even_batch(layout_, rows);
     const std::vector<std::size_t> none(options_.sizes.attn_dp, 0);
     layers_.begin_step(batch, BatchRows::by_replica(layout_, none));
+    own_rows_ = batch.range(layout_, batch.attention(), rank_).count;
+  }
+
+  void run_normed_layer() {
+    static_cast<void>(layers_.attention_output());
+    layers_.complete_attention_output(norm_into(layers_.mlp_input()));
+    static_cast<void>(layers_.gather_mlp_input());
+    static_cast<void>(layers_.mlp_output());
+    layers_.complete_mlp_output(norm_into(normed_.rows(0, own_rows_)));
+  }
+
+  RmsNorm norm_into(Tensor normed) const {
+    return {residual_.rows(0, own_rows_), weight_.rows(0, 1), normed};
+  }
+
+  std::vector<std::byte> constant_rows(std::size_t rows, int value) const {
+    std::vector<std::byte> bytes(rows * options_.hidden * bytes_of(options_.dtype));
+    for (std::size_t at = 0; at < bytes.size(); at += bytes_of(options_.dtype)) {
+      store(bytes.data() + at, options_.dtype, value);
+    }
+    return bytes;
   }
 
   void run_step() {
     for (std::uint32_t layer = 0; layer < options_.layers; ++layer) {
+      if (norms_) {
+        run_normed_layer();
+        continue;
+      }
       static_cast<void>(layers_.attention_output());
       static_cast<void>(layers_.complete_attention_output());
       static_cast<void>(layers_.mlp_input());
@@ -168,7 +222,27 @@ class LayerRank {
     write(layers_.mlp_output(), made_by(all, self, 2));
     const auto columns = layout_.group_of(GroupKind::tp, rank_);
     expect(layers_.complete_mlp_output(), made_by(own, columns, 2), "MLP output", count);
+    if (norms_) check_norm(made_by(all, self, 3), made_by(own, columns, 3), count);
     if (is_first()) note_calls(batch);
+  }
+
+  /// Behind a residual of zeros.
+  void check_norm(const std::vector<std::byte>& addend, std::vector<std::byte> sum,
+                  std::size_t count) {
+    std::vector<std::byte> wanted(sum.size());
+    std::vector<std::byte> zeros = constant_rows(own_rows_, 0);
+    std::vector<std::byte> ones = constant_rows(1, 1);
+    write(residual_.rows(0, own_rows_), zeros);
+    write(layers_.mlp_output(), addend);
+    const RmsNorm norm = norm_into(normed_.rows(0, own_rows_));
+    layers_.complete_mlp_output(norm);
+    const auto tensor = [&](std::vector<std::byte>& bytes) {
+      return Tensor{bytes.data(), bytes.size() / bytes_of(options_.dtype), options_.dtype};
+    };
+    collectives::norm_on_host({tensor(zeros), tensor(ones), tensor(wanted), norm.epsilon},
+                              sum.data());
+    expect(norm.residual, sum, "residual", count);
+    expect(norm.normed, wanted, "norm", count);
   }
 
   void note_calls(const BatchRows& batch) {
@@ -286,8 +360,13 @@ class LayerRank {
   Plan plan_;
   LayerSlots slots_;
   SlotId beat_;  // so that all ranks have a group to meet in
+  std::optional<NormSlots> norms_;
   Session session_;
   LayerCommunicator layers_;
+  Buffer residual_;
+  Buffer normed_;
+  Buffer weight_;
+  std::size_t own_rows_ = 0;  // of the step begun last
 };
 
 }  // namespace

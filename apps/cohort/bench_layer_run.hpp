@@ -26,6 +26,7 @@ struct LayerOptions {
   std::size_t hidden = 7168;
   std::vector<std::size_t> rows;  ///< of the whole batch
   std::uint32_t layers = 16;
+  bool norm = false;  ///< residual and norm behind both sums
   std::uint32_t rounds = 5;
   double seconds = 0.05;  ///< of one round at one row count
   PathTable paths{};

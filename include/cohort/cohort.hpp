@@ -17,6 +17,7 @@
 #include <cohort/path_table.hpp>
 #include <cohort/placement.hpp>
 #include <cohort/plan.hpp>
+#include <cohort/rms_norm.hpp>
 #include <cohort/session.hpp>
 #include <cohort/stream.hpp>
 #include <cohort/tensor.hpp>

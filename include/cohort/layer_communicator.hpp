@@ -11,6 +11,7 @@
 #include <cohort/ids.hpp>
 #include <cohort/layer.hpp>
 #include <cohort/plan.hpp>
+#include <cohort/rms_norm.hpp>
 #include <cohort/session.hpp>
 #include <cohort/stream.hpp>
 #include <cohort/tensor.hpp>
@@ -100,6 +101,10 @@ class COHORT_EXPORT LayerCommunicator {
   /// Collective over attn_tp.
   Tensor attention_output();
   ConstTensor complete_attention_output();
+  /// The same, with residual and norm behind it: the attention rows are added to `norm.residual`
+  /// and come out normed in `norm.normed`, e.g. the rows of `mlp_input`, unless the slots share a
+  /// pool. The bits of the two one after the other; on CUDA memory one kernel where there is one.
+  void complete_attention_output(const RmsNorm& norm);
 
   /// Attention rows -> batch rows. Collective over tp.
   Tensor mlp_input();
@@ -109,6 +114,8 @@ class COHORT_EXPORT LayerCommunicator {
   /// replica.
   Tensor mlp_output();
   ConstTensor complete_mlp_output();
+  /// The same, with the residual and the norm of what comes next behind it; as above.
+  void complete_mlp_output(const RmsNorm& norm);
 
   /// The last rows among the attention rows -> those of the batch. Collective over tp.
   Tensor last_rows();

@@ -14,7 +14,7 @@ namespace cohort {
 struct RmsNorm {
   Tensor residual;     ///< r; holds s afterwards
   ConstTensor weight;  ///< one row
-  Tensor normed;       ///< receives the result; overlaps no other operand
+  Tensor normed;       ///< receives the result; overlaps no other operand, the input neither
   float epsilon = 1e-6F;
 };
 

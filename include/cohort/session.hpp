@@ -15,6 +15,7 @@
 #include <cohort/ledger.hpp>
 #include <cohort/local_move.hpp>
 #include <cohort/plan.hpp>
+#include <cohort/rms_norm.hpp>
 #include <cohort/stream.hpp>
 #include <cohort/tensor.hpp>
 #include <cohort/verdict.hpp>
@@ -201,6 +202,20 @@ class COHORT_EXPORT Group {
   Verdict reduce_scatterv(ConstTensor input, Tensor output, std::span<const std::size_t> counts,
                           ReduceOp op, Lane lane = {}) const;
 
+  /// Sums as `all_reduce`, and norms each row of the sum: the bits of one after the other. On CUDA
+  /// memory one kernel does both where that is faster; what `operand` holds afterwards is then not
+  /// said. Collective.
+  Verdict all_reduce_rms_norm(Tensor operand, const RmsNorm& norm, Lane lane = {}) const;
+
+  /// The same with `reduce_scatter`, of this rank's rows; nor is it said what `output` holds.
+  Verdict reduce_scatter_rms_norm(ConstTensor input, Tensor output, const RmsNorm& norm,
+                                  Lane lane = {}) const;
+
+  /// The same with `reduce_scatterv`; `counts` are whole rows.
+  Verdict reduce_scatterv_rms_norm(ConstTensor input, Tensor output,
+                                   std::span<const std::size_t> counts, const RmsNorm& norm,
+                                   Lane lane = {}) const;
+
   /// Part j of `input` goes to member j, part i of `output` comes from member i; equal parts, and
   /// as many elements in as out. Collective. Never in place: `input` and `output` must not overlap.
   /// Cost: P - 1 parts read from peers, one wait.
@@ -335,6 +350,11 @@ class COHORT_EXPORT Session {
   /// them within memory of the rank's device; on host memory done at once, without a stream. Local.
   /// Throws: Error{usage} for bytes without a place to go and for rows whose results overlap.
   void move(std::span<const LocalMove> moves, Stream stream = {});
+
+  /// Norms rows of this rank, in the order of the stream. Local.
+  /// Throws: Error{usage} for operands that do not fit each other, and on CUDA memory for what
+  /// `RmsNorm` excludes there.
+  void rms_norm(ConstTensor input, const RmsNorm& norm, Stream stream = {});
 
   /// Returns once everything in the stream has ended, and throws the job's fault if there is one:
   /// the way to consume results of calls on CUDA memory. Local; polls, and sees a peer's fault or

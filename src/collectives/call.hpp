@@ -7,6 +7,7 @@
 
 #include <cohort/dtype.hpp>
 #include <cohort/ids.hpp>
+#include <cohort/rms_norm.hpp>
 #include <cohort/tensor.hpp>
 #include <cohort/verdict.hpp>
 
@@ -23,7 +24,8 @@ struct Call {
   Tensor output;      ///< where the result goes
   /// Elements by member, of the v-forms; of all_to_allv row by row, from member i to member j.
   std::span<const std::size_t> counts;
-  void* stream = nullptr;  ///< of calls on GPU memory
+  void* stream = nullptr;         ///< of calls on GPU memory
+  const RmsNorm* norm = nullptr;  ///< of the output's rows, behind a sum
 };
 
 constexpr bool is_reduction(Op op) noexcept {

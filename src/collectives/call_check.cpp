@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "collectives/rms_norm.hpp"
+
 namespace cohort::collectives {
 namespace {
 
@@ -179,7 +181,8 @@ std::optional<std::string> find_fault(const Call& call, std::uint32_t size, std:
     }
     return "input and output overlap, but not as an in-place call";
   }
-  return std::nullopt;
+  if (call.norm == nullptr) return std::nullopt;
+  return find_fault(*call.norm, call.output.elements, call.dtype);
 }
 
 }  // namespace cohort::collectives

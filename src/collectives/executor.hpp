@@ -29,6 +29,8 @@ class Executor {
   virtual Verdict run(GroupKind kind, const Call& call) = 0;
   /// Copies and zeroes within this rank's memory, in the order of the stream. Local.
   virtual void move(std::span<const LocalMove> moves, void* stream) = 0;
+  /// Norms rows of this rank, in the order of the stream. Local.
+  virtual void norm(ConstTensor input, const RmsNorm& norm, void* stream) = 0;
   /// Waits until no peer reads this rank's copy of `entry` any more: it may then be written.
   virtual void settle(heap::EntryId entry) = 0;
   /// The same for the bytes of a block that has just been allocated.

@@ -32,8 +32,10 @@ std::size_t largest_row(std::span<const std::size_t> counts) noexcept {
   return largest;
 }
 
-/// Fields that an operation does not use must not make two equal calls look different.
+/// Fields that an operation does not use must not make two equal calls look different. Sums have no
+/// root; with a norm behind them the length of its rows stands there.
 std::uint32_t agreed_root(const Call& call) noexcept {
+  if (call.norm != nullptr) return static_cast<std::uint32_t>(call.norm->weight.elements);
   return call.op == Op::broadcast || is_message(call.op) ? call.root.index() : 0;
 }
 
@@ -174,6 +176,9 @@ std::string describe(const CallRecord& record) {
   if (record.op == Op::barrier) return text;
   text += "(";
   if (is_reduction(record.op)) text += std::string(to_string(record.reduce_op)) + ", ";
+  if (is_reduction(record.op) && record.root != 0) {
+    text += "rows of " + std::to_string(record.root) + " normed, ";
+  }
   if (record.op == Op::broadcast) text += "root " + std::to_string(record.root) + ", ";
   if (is_message(record.op)) {
     text += std::to_string(record.root) + " to " + std::to_string(record.receiver) + ", ";

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <vector>
 
+#include <cohort/error.hpp>
+
 #include "backend/cuda/abi.hpp"
 #include "base/bf16.hpp"
 #include "base/f16.hpp"
@@ -126,6 +128,11 @@ std::optional<std::string> find_fault(const RmsNorm& norm, std::size_t input_ele
            std::to_string(input_elements);
   }
   return std::nullopt;
+}
+
+void require_norm(const RmsNorm& norm, ConstTensor input) {
+  const auto fault = find_fault(norm, input.elements, input.dtype);
+  if (fault) throw Error(ErrorCode::usage, *fault, std::nullopt, "rms_norm");
 }
 
 void norm_on_host(const RmsNorm& norm, const void* input) {

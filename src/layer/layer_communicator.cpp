@@ -284,6 +284,9 @@ Tensor LayerCommunicator::attention_output() {
 ConstTensor LayerCommunicator::complete_attention_output() {
   return state_->at(Boundary::attention_output).complete();
 }
+void LayerCommunicator::complete_attention_output(const RmsNorm& norm) {
+  state_->at(Boundary::attention_output).complete(norm);
+}
 
 Tensor LayerCommunicator::mlp_input() {
   return state_->at(Boundary::mlp_input).input();
@@ -297,6 +300,9 @@ Tensor LayerCommunicator::mlp_output() {
 }
 ConstTensor LayerCommunicator::complete_mlp_output() {
   return state_->at(Boundary::mlp_output).complete();
+}
+void LayerCommunicator::complete_mlp_output(const RmsNorm& norm) {
+  state_->at(Boundary::mlp_output).complete(norm);
 }
 
 Tensor LayerCommunicator::last_rows() {

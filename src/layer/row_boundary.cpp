@@ -15,6 +15,37 @@ constexpr std::size_t kAlignmentBytes = 64;
   throw Error(ErrorCode::usage, why, std::nullopt, "layer");
 }
 
+bool is_sum(Op op) {
+  return op == Op::all_reduce || op == Op::reduce_scatter || op == Op::reduce_scatterv;
+}
+
+[[noreturn]] void refuse_step() {
+  refuse("a step of a move calls what no move needs");
+}
+
+Verdict run_plain(const Group& group, const RankStep& step, Tensor input, Tensor output) {
+  switch (step.op.value()) {
+    case Op::all_reduce: return group.all_reduce(input, output, ReduceOp::sum);
+    case Op::all_gather: return group.all_gather(input, output);
+    case Op::all_gatherv: return group.all_gatherv(input, output, step.counts);
+    case Op::reduce_scatter: return group.reduce_scatter(input, output, ReduceOp::sum);
+    case Op::reduce_scatterv:
+      return group.reduce_scatterv(input, output, step.counts, ReduceOp::sum);
+    default: refuse_step();
+  }
+}
+
+Verdict run_normed(const Group& group, const RankStep& step, Tensor input, Tensor output,
+                   const RmsNorm& norm) {
+  switch (step.op.value()) {
+    case Op::all_reduce: return group.all_reduce_rms_norm(output, norm);  // in place: one range
+    case Op::reduce_scatter: return group.reduce_scatter_rms_norm(input, output, norm);
+    case Op::reduce_scatterv:
+      return group.reduce_scatterv_rms_norm(input, output, step.counts, norm);
+    default: refuse_step();
+  }
+}
+
 }  // namespace
 
 RowBoundary::RowBoundary(BoundaryContext& context, const LayerSlots::Boundary& slots, DType dtype,
@@ -74,6 +105,17 @@ Tensor RowBoundary::input() {
 }
 
 ConstTensor RowBoundary::complete() {
+  return run_steps(nullptr);
+}
+
+void RowBoundary::complete(const RmsNorm& norm) {
+  const bool sums_last = !steps_.empty() && steps_.back().op && is_sum(*steps_.back().op);
+  const ConstTensor rows = run_steps(sums_last ? &norm : nullptr);
+  if (!sums_last) context_->session->rms_norm(rows, norm, context_->stream);
+}
+
+/// `norm` goes behind the last step.
+ConstTensor RowBoundary::run_steps(const RmsNorm* norm) {
   if (!taken_) refuse("rows of a layer boundary are completed before they were asked for");
   if (!is_planned()) {
     const Tensor rows = input();
@@ -86,28 +128,26 @@ ConstTensor RowBoundary::complete() {
   std::size_t calls_left = call_count_;
   for (const RankStep& step : steps_) {
     if (!step.op) continue;
+    const bool is_last = calls_left == 1;
     const bool scatters_first = calls_left-- == 2;
     const bool gathers_last = call_count_ == 2 && !scatters_first;
-    run(step, gathers_last ? sum_ : rows_, call_count_ == 2 ? sum_ : rows_);
+    run(step, gathers_last ? sum_ : rows_, call_count_ == 2 ? sum_ : rows_,
+        is_last ? norm : nullptr);
   }
   return rows_of(call_count_ == 2 ? sum_ : rows_, to_);
 }
 
-void RowBoundary::run(const RankStep& step, const Window& source, const Window& target) {
+void RowBoundary::run(const RankStep& step, const Window& source, const Window& target,
+                      const RmsNorm* norm) {
   Group group = context_->session->group(step.group.value());
   if (context_->stream != Stream{}) group = group.on(context_->stream);
   const Tensor input = rows_of(source, step.input);
   const Tensor output = rows_of(target, step.output);
   Verdict verdict;
-  switch (step.op.value()) {
-    case Op::all_reduce: verdict = group.all_reduce(input, output, ReduceOp::sum); break;
-    case Op::all_gather: verdict = group.all_gather(input, output); break;
-    case Op::all_gatherv: verdict = group.all_gatherv(input, output, step.counts); break;
-    case Op::reduce_scatter: verdict = group.reduce_scatter(input, output, ReduceOp::sum); break;
-    case Op::reduce_scatterv:
-      verdict = group.reduce_scatterv(input, output, step.counts, ReduceOp::sum);
-      break;
-    default: refuse("a step of a move calls what no move needs");
+  if (norm != nullptr) {
+    verdict = run_normed(group, step, input, output, *norm);
+  } else {
+    verdict = run_plain(group, step, input, output);
   }
   // The ledger keeps it; strict mode has thrown by now if it is not what the plan promised.
   static_cast<void>(verdict);

@@ -39,6 +39,8 @@ class RowBoundary {
   /// Runs the steps on what `input` gave out. Collective over the steps' groups.
   /// Throws: Error{usage} without `input` before it, what the collectives throw.
   ConstTensor complete();
+  /// The same, and norms the result: in the last call, if that is a sum.
+  void complete(const RmsNorm& norm);
 
  private:
   /// Rows of the batch from `first` on, as far as the memory goes.
@@ -49,7 +51,8 @@ class RowBoundary {
 
   bool is_planned() const noexcept { return slots_.rows || slots_.blocks; }
   Tensor rows_of(const Window& window, RowRange range) const;
-  void run(const RankStep& step, const Window& source, const Window& target);
+  ConstTensor run_steps(const RmsNorm* norm);
+  void run(const RankStep& step, const Window& source, const Window& target, const RmsNorm* norm);
 
   BoundaryContext* context_;
   LayerSlots::Boundary slots_;

@@ -76,6 +76,28 @@ Verdict Group::reduce_scatterv(ConstTensor input, Tensor output,
   return state_->run(kind_, call);
 }
 
+Verdict Group::all_reduce_rms_norm(Tensor operand, const RmsNorm& norm, Lane lane) const {
+  Call call = call_of(Op::all_reduce, operand, operand, lane, stream_);
+  call.norm = &norm;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::reduce_scatter_rms_norm(ConstTensor input, Tensor output, const RmsNorm& norm,
+                                       Lane lane) const {
+  Call call = call_of(Op::reduce_scatter, input, output, lane, stream_);
+  call.norm = &norm;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::reduce_scatterv_rms_norm(ConstTensor input, Tensor output,
+                                        std::span<const std::size_t> counts, const RmsNorm& norm,
+                                        Lane lane) const {
+  Call call = call_of(Op::reduce_scatterv, input, output, lane, stream_);
+  call.counts = counts;
+  call.norm = &norm;
+  return state_->run(kind_, call);
+}
+
 Verdict Group::all_to_all(ConstTensor input, Tensor output, Lane lane) const {
   return state_->run(kind_, call_of(Op::all_to_all, input, output, lane, stream_));
 }

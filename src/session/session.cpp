@@ -87,6 +87,10 @@ void Session::move(std::span<const LocalMove> moves, Stream stream) {
   state_->move(moves, stream);
 }
 
+void Session::rms_norm(ConstTensor input, const RmsNorm& norm, Stream stream) {
+  state_->rms_norm(input, norm, stream);
+}
+
 void Session::wait(Stream stream) {
   state_->wait(stream);
 }

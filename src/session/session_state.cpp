@@ -201,6 +201,11 @@ void SessionState::move(std::span<const LocalMove> moves, Stream stream) {
   executor_->move(moves, stream.handle);
 }
 
+void SessionState::rms_norm(ConstTensor input, const RmsNorm& norm, Stream stream) {
+  check_open();
+  executor_->norm(input, norm, stream.handle);
+}
+
 void SessionState::wait(Stream stream) {
   check_open();
   executor_->wait(stream.handle);

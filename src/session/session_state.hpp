@@ -83,6 +83,7 @@ class SessionState final : public host::CallHistory {
   PathChoice explain(GroupKind kind, Op op, DType dtype, std::size_t bytes) const;
   Verdict run(GroupKind kind, const collectives::Call& call);
   void move(std::span<const LocalMove> moves, Stream stream);
+  void rms_norm(ConstTensor input, const RmsNorm& norm, Stream stream);
   void wait(Stream stream);
 
   const Plan& plan() const noexcept { return plan_; }

@@ -53,6 +53,17 @@ TEST(BenchLayer, TimesAGraphOnGpus) {
   }
 }
 
+TEST(BenchLayer, NormsRideWithTheSums) {
+  for (const char* device : {"host", "cuda"}) {
+    const test::Finished finished =
+        bench_layer({"--device", device, "--norm", "--rows", "1,6", "--tp", "3", "--json"});
+    ASSERT_EQ(finished.exit_code, 0) << finished.errors;
+    const auto document = nlohmann::json::parse(finished.output);
+    EXPECT_EQ(document["norm"], true);
+    for (const auto& row : document["rows"]) EXPECT_GT(row["step"]["p50_us"], 0);
+  }
+}
+
 TEST(BenchLayer, TheTableNamesTheCalls) {
   const test::Finished finished = bench_layer({"--tp", "2", "--attn-dp", "1", "--dtype", "f32"});
   ASSERT_EQ(finished.exit_code, 0) << finished.errors;

@@ -8,6 +8,7 @@
 
 #include "support/fake_cuda_streams.hpp"
 #include "support/fake_kernel.hpp"
+#include "support/fake_norm.hpp"
 
 namespace cohort::test {
 namespace {
@@ -110,6 +111,7 @@ const cuda::Api& fake_cuda_api() {
     table.destroy_stream = destroy_stream;
     table.is_capturing = ask_capturing;
     set_stream_functions(table);
+    set_norm_functions(table);
     return table;
   }();
   return api;

@@ -87,6 +87,9 @@ Status launch_fused(Device* /*device*/, const cuda::FusedCall* fused) {
        call.protocol != cuda::Protocol::sentinel)) {
     fault = "launch_fused: the grid does not follow from the row";
   }
+  if (fault.empty() && (fused->blocks_per_row == 0 || call.blocks % fused->blocks_per_row != 0)) {
+    fault = "launch_fused: blocks that push a row together are missing some";
+  }
   if (fault.empty() && call.threads + 1 < call.members.count) {
     fault = "launch_fused: more headers than threads";
   }

@@ -15,9 +15,12 @@
 
 #include "collectives/call_check.hpp"
 #include "collectives/cuda/device_moves.hpp"
+#include "collectives/cuda/device_norm.hpp"
+#include "collectives/cuda/fused_plan.hpp"
 #include "collectives/host/operand_bytes.hpp"
 #include "collectives/operand_rule.hpp"
 #include "collectives/path_table.hpp"
+#include "collectives/rms_norm.hpp"
 
 namespace cohort::cuda {
 
@@ -178,6 +181,9 @@ Verdict CudaExecutor::run(GroupKind kind, const Call& call) {
   if (auto fault = find_fault(channel, call, kernel)) refuse(channel, call, *fault);
   if (choice.path == Path::local) {
     run_local(channel, call);
+    if (call.norm != nullptr) {
+      norm_on_device(rank_.device, *call.norm, call.output.data, call.stream);
+    }
   } else {
     launch(channel, call, kernel, choice.path);
   }
@@ -223,6 +229,10 @@ std::optional<std::string> CudaExecutor::find_fault(const Channel& channel, cons
                                                "output", found)) {
     return fault;
   }
+  if (call.norm != nullptr) {
+    if (auto fault = find_device_fault(*call.norm, call.input)) return fault;
+    if (auto fault = find_device_fault(*call.norm, call.output)) return fault;
+  }
   if (size_of(channel) == 1 || can_be_launched(kernel)) return std::nullopt;
   return "the parts for one member are larger than the largest operand planned for this group, " +
          std::to_string(channel.region.staging_entry_bytes) + " bytes";
@@ -259,7 +269,7 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
   rank_.domain.wake();
   const bool captured = is_captured(call.stream);
   std::uint64_t number = 0;
-  for_each_launch(whole, path, limits_, window_counts_, [&](KernelCall& kernel) {
+  const auto put = [&](KernelCall& kernel, FunctionRef<void()> enqueue) {
     kernel.hash = launch_hash(hash, kernel, number);
     if (number == 0) {
       kernel.tally =
@@ -271,12 +281,28 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
         .store(collectives::record_of(call, path, kernel.hash, {}, channel.identity.generation));
     if (!captured) ++channel.launched;
     try {
-      rank_.device.launch(kernel);
+      enqueue();
     } catch (const Error& error) {
       rank_.domain.fail(error);  // peers that have launched it wait in vain
     }
     ++number;
-  });
+  };
+  std::optional<KernelCall> fused;
+  if (call.norm != nullptr) {
+    const auto hidden = static_cast<std::uint32_t>(call.norm->weight.elements);
+    fused = plan_fused(whole, path, hidden, limits_);
+  }
+  if (fused) {
+    put(*fused, [&] {
+      rank_.device.launch_fused({*fused, device_norm(*call.norm), kFusedBlocksPerRow});
+    });
+  } else {
+    for_each_launch(whole, path, limits_, window_counts_,
+                    [&](KernelCall& kernel) { put(kernel, [&] { rank_.device.launch(kernel); }); });
+    if (call.norm != nullptr) {
+      norm_on_device(rank_.device, *call.norm, call.output.data, call.stream);
+    }
+  }
 }
 
 bool CudaExecutor::is_captured(void* stream) const {
@@ -286,6 +312,15 @@ bool CudaExecutor::is_captured(void* stream) const {
 void CudaExecutor::move(std::span<const LocalMove> moves, void* stream) {
   rank_.watch.check("move");
   move_on_device(rank_.device, moves, stream);
+}
+
+void CudaExecutor::norm(ConstTensor input, const RmsNorm& norm, void* stream) {
+  rank_.watch.check("rms_norm");
+  collectives::require_norm(norm, input);
+  if (const auto fault = find_device_fault(norm, input)) {
+    throw Error(ErrorCode::usage, *fault, rank_.domain.rank(), "rms_norm");
+  }
+  norm_on_device(rank_.device, norm, input.data, stream);
 }
 
 void CudaExecutor::run_local(Channel& channel, const Call& call) {

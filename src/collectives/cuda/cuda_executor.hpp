@@ -66,6 +66,7 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   void attach() override;
   Verdict run(GroupKind kind, const collectives::Call& call) override;
   void move(std::span<const LocalMove> moves, void* stream) override;
+  void norm(ConstTensor input, const RmsNorm& norm, void* stream) override;
   void settle(heap::EntryId /*entry*/) override {}
   void settle(heap::BlockId /*block*/) override {}
   void check_idle() override;

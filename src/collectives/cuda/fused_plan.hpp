@@ -12,6 +12,9 @@
 
 namespace cohort::cuda {
 
+/// Blocks that push a row together.
+inline constexpr std::uint32_t kFusedBlocksPerRow = 1;
+
 /// The one launch of a sum whose rows of `hidden` elements are normed. Nothing where it does not
 /// fit, and where the calls one after the other are faster: the bits are the same. `call` stands
 /// for the whole operation.

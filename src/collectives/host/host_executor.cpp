@@ -16,6 +16,7 @@
 #include "collectives/host/reduce.hpp"
 #include "collectives/partition.hpp"
 #include "collectives/path_table.hpp"
+#include "collectives/rms_norm.hpp"
 
 namespace cohort::host {
 
@@ -26,8 +27,7 @@ namespace {
 
 constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
-/// When a call ended. After the last wait a call that small takes less time than a look at the
-/// clock.
+/// When a call ended. After the last wait one so small takes less time than a look at the clock.
 std::uint64_t end_ticks(const Exchange& exchange, Path path) noexcept {
   constexpr std::size_t kTinyBytes = 256;
   if (!kChecked) return 0;
@@ -132,9 +132,10 @@ Verdict HostExecutor::run(GroupKind kind, const Call& call) {
   Channel& channel = channel_of(kind, call.lane);
   if (collectives::is_message(call.op)) return run_message(channel, call);
   const PathChoice choice = choice_of(channel, call);
-  if (choice.path == Path::local) return run_local(channel, call);
-  throw_if_strict_forbids(channel, call, choice);
-  return run_shared(channel, call, choice);
+  const Verdict verdict =
+      choice.path == Path::local ? run_local(channel, call) : run_shared(channel, call, choice);
+  if (call.norm != nullptr) collectives::norm_on_host(*call.norm, call.output.data);
+  return verdict;
 }
 
 PathChoice HostExecutor::choice_of(const Channel& channel, const Call& call) const noexcept {
@@ -183,6 +184,7 @@ Verdict HostExecutor::run_local(Channel& channel, const Call& call) {
 }
 
 Verdict HostExecutor::run_shared(Channel& channel, const Call& call, PathChoice choice) {
+  throw_if_strict_forbids(channel, call, choice);
   const std::uint64_t begin = kChecked ? collectives::ticks() : 0;
   Operands operands;
   const auto fault = prepare(channel, call, choice.path, operands);

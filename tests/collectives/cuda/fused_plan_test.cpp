@@ -43,8 +43,6 @@ TEST(FusedPlan, LeavesTheRestToTwoKernels) {
   KernelCall crowded = all_reduce(64, 1024, 8);
   crowded.map.data_bytes = 64 * 2048;
   EXPECT_FALSE(is_fused(crowded, 1024, Path::gpu_lamport));
-  // 63 headers to compare and 32 threads.
-  EXPECT_FALSE(is_fused(all_reduce(1, 8, 64), 8, Path::gpu_lamport));
   EXPECT_FALSE(is_fused(all_reduce(8, 7168), 7168, Path::gpu_lamport, {256}));
 }
 
