@@ -51,12 +51,18 @@ bool fits(const KernelCall& call) noexcept {
   return most_scratch_lines(call) * kLineBytes <= call.map.data_bytes;
 }
 
-/// Chooses the grid. False if a thread would have more than two lines.
+/// There are kernels for two lines a thread only where each line has one peer.
+std::uint32_t lines_per_thread_max(const KernelCall& call) noexcept {
+  return call.members.count == 2 && call.algorithm != Algorithm::two_shot ? 2 : 1;
+}
+
+/// Chooses the grid. False if a thread would have more lines than there are kernels for.
 bool choose_grid(KernelCall& call, std::uint64_t lines, const GridLimits& limits) noexcept {
   // Each peer's header has a thread of its own in every block.
   const std::uint32_t least = whole_warps(std::max(call.members.count - 1, 1U));
   const std::uint32_t most = std::max(limits.resident_threads / kWarp * kWarp, kFlagLines);
-  call.lines_per_thread = lines > kOneLineMax ? 2 : 1;
+  const std::uint32_t lines_most = lines_per_thread_max(call);
+  call.lines_per_thread = lines > kOneLineMax ? lines_most : 1;
   if (lines == 0) {
     call.blocks = 1;
     call.threads = least;
@@ -65,7 +71,7 @@ bool choose_grid(KernelCall& call, std::uint64_t lines, const GridLimits& limits
   const auto grid = built_in_grid();
   const auto row = std::find_if(grid.begin(), grid.end(),
                                 [&](const GridRow& it) { return lines <= it.lines_max; });
-  for (; call.lines_per_thread <= 2; ++call.lines_per_thread) {
+  for (; call.lines_per_thread <= lines_most; ++call.lines_per_thread) {
     const std::uint64_t wanted = lines_of(lines, call.lines_per_thread);
     const std::uint32_t few = whole_warps(std::min<std::uint64_t>(wanted, row->threads));
     call.threads = std::min(std::max(few, least), most);
