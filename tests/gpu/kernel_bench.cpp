@@ -21,7 +21,6 @@
 namespace cohort::test {
 namespace {
 
-using cuda::Algorithm;
 using cuda::Protocol;
 
 constexpr int kReplays = 21;

@@ -124,7 +124,7 @@ TEST_F(KernelTest, counts_may_differ_by_member) {
         for (std::size_t k = 0; k < counts; ++k) {
           test.counts.push_back(random() % 3 == 0 ? 0 : random() % (round % 2 == 0 ? 250 : 4000));
         }
-        test.threads = 32 << random() % 5;
+        test.threads = 32U << random() % 5;
         test.input_shift = random() % 3;
         test.output_shift = random() % 4;
         run(ranks, test);
