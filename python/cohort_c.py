@@ -79,6 +79,15 @@ Call = _struct(
     peer=c_uint32,
     stream=c_void_p,
 )
+RmsNorm = _struct(
+    "RmsNorm",
+    residual=c_void_p,
+    weight=c_void_p,
+    row_elements=c_size_t,
+    normed=c_void_p,
+    epsilon=ctypes.c_float,
+    reserved=c_uint32,
+)
 ToldVerdict = _struct("ToldVerdict", path=c_uint32, reason=c_uint32, copied_bytes=c_size_t)
 LastError = _struct("LastError", message=c_char_p, phase=c_char_p, rank=c_int64, code=c_int32)
 TorchUse = _struct(
@@ -91,6 +100,7 @@ TorchUse = _struct(
     ordinary_bytes=c_uint64,
 )
 AllGather = ctypes.CFUNCTYPE(ctypes.c_int, c_void_p, c_void_p, c_size_t, c_int64, c_void_p)
+_joins = itertools.count()
 
 
 class CohortError(RuntimeError):
@@ -156,6 +166,19 @@ def join_alone():
     return world
 
 
+def join(distributed):
+    """By torch.distributed if it is initialised, by torchrun's store under torchrun, else alone or
+    as `cohort run` started this process. `distributed` is that module."""
+    if distributed.is_available() and distributed.is_initialized():
+        store = distributed.distributed_c10d._get_default_store()
+        rank, size = distributed.get_rank(), distributed.get_world_size()
+    elif "TORCHELASTIC_RUN_ID" in os.environ:
+        store, rank, size = next(distributed.rendezvous("env://"))
+    else:
+        return join_alone()
+    return join_store(distributed.PrefixStore(f"cohort/{next(_joins)}", store), rank, size)
+
+
 def join_store(store, rank, world_size):
     """Meets the other ranks over a store that all of them reach. Collective over all ranks."""
     world = c_void_p()
@@ -192,10 +215,10 @@ class Session:
         check("plan_free", plan)
         check("layout_free", layout)
 
-    def call(self, function, call):
+    def call(self, function, call, *more):
         """Runs a collective. Returns its verdict."""
         told = ToldVerdict()
-        check(function, self.handle, byref(call), byref(told))
+        check(function, self.handle, byref(call), *(byref(one) for one in more), byref(told))
         return told
 
     def explain(self, op, group, dtype, size):

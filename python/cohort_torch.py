@@ -5,8 +5,6 @@ cohort itself, all ranks do the same in the same order, and one thread at a time
 """
 
 import gc
-import itertools
-import os
 import threading
 from ctypes import c_void_p
 
@@ -17,24 +15,8 @@ from cohort_c import CohortError, check, group_number
 SEGMENT_BYTES = 20 << 20  # PyTorch's for tensors of 1 to 10 MiB; of larger ones, rounded to 2 MiB
 DTYPES = {getattr(torch, name): number for number, name in enumerate(cohort_c.DTYPES, 1)}
 
-_joins = itertools.count()
 _thread = threading.local()  # .stack of MemPools, of None for ordinary memory; .verdict
 _job = None
-
-
-def _join():
-    """By torch.distributed if it is initialised, by torchrun's store under torchrun, else alone or
-    as `cohort run` started this process."""
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        store = distributed.distributed_c10d._get_default_store()
-        rank, size = distributed.get_rank(), distributed.get_world_size()
-    elif "TORCHELASTIC_RUN_ID" in os.environ:
-        store, rank, size = next(distributed.rendezvous("env://"))
-    else:
-        return cohort_c.join_alone()
-    store = distributed.PrefixStore(f"cohort/{next(_joins)}", store)
-    return cohort_c.join_store(store, rank, size)
 
 
 class _Job:
@@ -66,7 +48,8 @@ def init(*, budget, tensor_bytes_max=64 << 20, strict=False, memory="cuda", **si
         raise ValueError("init() was called already: close() first")
     device = torch.cuda.current_device() if memory == "cuda" else 0
     block = max(SEGMENT_BYTES, -(-tensor_bytes_max >> 21) << 21)
-    _job = _Job(cohort_c.Session(_join(), budget, block, sizes, memory, device, strict))
+    world = cohort_c.join(torch.distributed)
+    _job = _Job(cohort_c.Session(world, budget, block, sizes, memory, device, strict))
 
 
 def session():
@@ -124,8 +107,9 @@ def collect():
     check("torch_collect", _job.session.handle)
 
 
-def _call(name, group, output, source, op="sum"):
-    if not (source.is_contiguous() and output.is_contiguous()) or source.dtype != output.dtype:
+def _call(name, group, output, source, op="sum", others=(), more=()):
+    tensors = output, source, *others
+    if not all(x.is_contiguous() and x.dtype == output.dtype for x in tensors):
         raise ValueError(f"{name} needs contiguous tensors of one dtype")
     call = cohort_c.Call()
     call.group, call.dtype, call.reduce_op = group, DTYPES[source.dtype], cohort_c.REDUCE_OPS[op]
@@ -133,7 +117,16 @@ def _call(name, group, output, source, op="sum"):
     call.output, call.output_elements = output.data_ptr(), output.numel()
     if output.is_cuda:
         call.stream = torch.cuda.current_stream().cuda_stream
-    _thread.verdict = session().call(name, call)
+    _thread.verdict = session().call(name, call, *more)
+
+
+def _call_norm(tensor, residual, weight, normed, epsilon, group):
+    if not tensor.shape == residual.shape == normed.shape or tensor.shape[-1:] != weight.shape:
+        raise ValueError("fused_all_reduce_rmsnorm needs rows as long as the weight")
+    norm, others = cohort_c.RmsNorm(epsilon=epsilon), (residual, weight, normed)
+    norm.residual, norm.weight, norm.normed = (x.data_ptr() for x in others)
+    norm.row_elements = weight.numel()
+    _call("all_reduce_rms_norm", group, tensor, tensor, "sum", others, (norm,))
 
 
 def _define(name, arguments, function):
@@ -150,6 +143,8 @@ _define("all_gather_into_tensor", "Tensor(a!) output, Tensor input, int group",
         lambda y, x, group: _call("all_gather", group, y, x))  # fmt: skip
 _define("reduce_scatter_tensor", "Tensor(a!) output, Tensor input, int group, str op",
         lambda y, x, group, op: _call("reduce_scatter", group, y, x, op))  # fmt: skip
+_define("fused_all_reduce_rmsnorm", "Tensor(a!) tensor, Tensor(b!) residual, Tensor weight, "
+        "Tensor(c!) normed, float epsilon, int group", _call_norm)  # fmt: skip
 
 
 # In place; the same bits on all ranks. Collective over the group, all three.
@@ -166,6 +161,13 @@ def all_gather_into_tensor(output, source, group):
 def reduce_scatter_tensor(output, source, group, op="sum"):
     torch.ops.cohort.reduce_scatter_tensor(output, source, group_number(group), op)
     return output
+
+
+def fused_all_reduce_rmsnorm(tensor, residual, weight, group, epsilon=1e-6):
+    """RMSNorm of the sum of `tensor` plus `residual`, which holds that afterwards: returns both."""
+    normed, kind = torch.empty_like(tensor), group_number(group)
+    torch.ops.cohort.fused_all_reduce_rmsnorm(tensor, residual, weight, normed, epsilon, kind)
+    return normed, residual
 
 
 def last_verdict():

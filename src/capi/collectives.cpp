@@ -2,6 +2,8 @@
 
 #include <span>
 
+#include <cohort/cohort_norm.h>
+
 #include "capi/numbers.hpp"
 #include "capi/objects.hpp"
 #include "capi/structs.hpp"
@@ -125,6 +127,29 @@ int cohort_broadcast(cohort_session session, const cohort_call* call, cohort_ver
 int cohort_barrier(cohort_session session, const cohort_call* call, cohort_verdict* verdict) {
   return collective(session, call, verdict, [](const Session& known, const cohort_call& given) {
     return group_of(known, given).barrier(Lane{given.lane});
+  });
+}
+
+int cohort_all_reduce_rms_norm(cohort_session session, const cohort_call* call,
+                               const cohort_rms_norm* norm, cohort_verdict* verdict) {
+  return collective(session, call, verdict, [&](const Session& known, const cohort_call& given) {
+    const Operands o = operands_of(known, given);
+    if (given.input != nullptr && given.input != given.output) {
+      throw Error(ErrorCode::usage, "call.input is not its output", std::nullopt,
+                  "all_reduce_rms_norm");
+    }
+    if (reduce_op_of(given.reduce_op) != ReduceOp::sum) {
+      throw Error(ErrorCode::usage, "call.reduce_op is no sum", std::nullopt,
+                  "all_reduce_rms_norm");
+    }
+    const cohort_rms_norm wanted = read_struct(norm, "norm");
+    const std::size_t elements = o.output.elements;
+    RmsNorm rows;
+    rows.residual = {wanted.residual, elements, o.output.dtype};
+    rows.weight = {wanted.weight, wanted.row_elements, o.output.dtype};
+    rows.normed = {wanted.normed, elements, o.output.dtype};
+    rows.epsilon = wanted.epsilon;
+    return o.group.all_reduce_rms_norm(o.output, rows, o.lane);
   });
 }
 

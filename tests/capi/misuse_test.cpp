@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include <cohort/cohort.h>
+#include <cohort/cohort_norm.h>
 #include <cohort/error.hpp>
 #include <cohort/layout.hpp>
 #include <cohort/verdict.hpp>
@@ -128,6 +129,7 @@ TEST_F(CApi, RefusesNullWhereverSomethingIsNeeded) {
       cohort_explain(session_, COHORT_GROUP_TP, COHORT_OP_BARRIER, COHORT_DTYPE_F32, 0, nullptr),
       "verdict is null");
   expect_usage(cohort_all_reduce(session_, nullptr, nullptr), "call is null");
+  expect_usage(cohort_all_reduce_rms_norm(session_, nullptr, nullptr, nullptr), "call is null");
   expect_usage(cohort_registrations_since_commit(session_, nullptr), "count is null");
   expect_usage(cohort_measured_bytes(session_, nullptr), "bytes is null");
   expect_usage(cohort_scope_open(session_, COHORT_GROUP_TP, 0, nullptr), "scope is null");

@@ -11,6 +11,7 @@ import pathlib
 import queue
 import random
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ from cohort_c import CohortError, check, library  # noqa: E402
 
 RANKS = 2
 TP, ATTN_TP = (cohort_c.group_number(group) for group in ("tp", "attn_tp"))
-F32 = 1
+F32, F16 = 1, 5
 # Ranks inherit it from the test that starts them.
 MEMORY = os.environ.get("COHORT_TEST_MEMORY", "host")
 DEVICE = 0 if MEMORY == "cuda" else -1
@@ -125,6 +126,36 @@ def check_segments(rank, job, test):
     free(second)
     job.close()
     free(first)  # while the process ends, say
+
+
+def rank_of_a_norm(rank, entries, _results):
+    """(1 + 2) + 1 = 4 everywhere, so the norm is 1, and the weight what comes out."""
+    test, job = unittest.TestCase(), Rank(rank, entries)
+    job.select(TP)
+    tensor, residual, weight, normed = (malloc(32) for _ in range(4))
+
+    def write(data, values):
+        ctypes.memmove(data, struct.pack(f"{len(values)}e", *values), 2 * len(values))
+
+    write(tensor, [rank + 1.0] * 16)
+    write(residual, [1.0] * 16)
+    write(weight, [float(i) for i in range(8)])
+    write(normed, [7.0] * 16)
+    call = cohort_c.Call(group=TP, dtype=F16, reduce_op=cohort_c.REDUCE_OPS["sum"])
+    call.output, call.output_elements = tensor, 16
+    norm = cohort_c.RmsNorm(residual=residual, weight=weight, row_elements=8, normed=normed)
+    job.call("all_reduce_rms_norm", call, norm)
+    job.wait()
+    test.assertEqual(struct.unpack("16e", ctypes.string_at(residual, 32)), (4.0,) * 16)
+    rows = struct.unpack("16e", ctypes.string_at(normed, 32))
+    test.assertEqual(rows, tuple(float(i) for i in range(8)) * 2)
+    norm.row_elements = 0
+    with test.assertRaises(CohortError) as refused:
+        job.call("all_reduce_rms_norm", call, norm)
+    test.assertEqual(refused.exception.code, "usage")
+    for data in tensor, residual, weight, normed:
+        free(data)
+    job.close()
 
 
 class Churn:
@@ -249,6 +280,9 @@ class HostMemory(unittest.TestCase):
 
     def test_a_segment(self):
         self.run_ranks(rank_of_one_segment)
+
+    def test_a_sum_with_its_norm(self):
+        self.run_ranks(rank_of_a_norm)
 
     def test_churn_leaves_equal_offsets_and_registers_nothing(self):
         one, two = self.run_ranks(rank_of_churn)

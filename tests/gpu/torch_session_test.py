@@ -175,6 +175,24 @@ def test_results_are_those_of_nccl():
             assert cohort.last_verdict().path.startswith(("gpu_", "nccl_"))
 
 
+def test_a_sum_with_its_norm_is_that_of_both():
+    for rows in 1, 5, 64:
+        for dtype in torch.bfloat16, torch.float16:
+            mine = random_values(rows * 4096, dtype, rows).view(rows, 4096)
+            before = torch.linspace(-1, 1, rows * 4096, device=DEVICE).to(dtype).view(rows, 4096)
+            weight = torch.linspace(0.5, 1.5, 4096, device=DEVICE).to(dtype)
+            total = mine.clone()
+            cohort.all_reduce(total, "tp")
+            total += before
+            normed, residual = cohort.fused_all_reduce_rmsnorm(
+                mine, before.clone(), weight, "tp", 1e-5
+            )
+            cohort.wait()
+            expect_equal(residual, total)
+            wanted = torch.nn.functional.rms_norm(total.float(), (4096,), weight.float(), 1e-5)
+            torch.testing.assert_close(normed.float(), wanted, rtol=1e-2, atol=1e-2)
+
+
 def capture(source, elements, scale):
     """A graph whose intermediate tensors nobody holds."""
     graph, result = torch.cuda.CUDAGraph(), make(elements)

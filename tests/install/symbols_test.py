@@ -29,7 +29,7 @@ def exported():
 def declared():
     text = "".join(
         (ROOT / "include" / "cohort" / name).read_text()
-        for name in ("cohort.h", "cohort_names.h")
+        for name in ("cohort.h", "cohort_names.h", "cohort_norm.h")
     )
     return set(re.findall(r"^COHORT_API [^;(]*?(cohort_\w+)\(", text, re.MULTILINE))
 
