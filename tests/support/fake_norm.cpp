@@ -23,6 +23,11 @@ using cuda::Norm;
 using cuda::Status;
 using cuda::StreamHandle;
 
+/// The fake's addresses are the process's own.
+void* pointer(Address address) noexcept {
+  return reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
+}
+
 Status refusal(const std::string& why) {
   Status status;
   status.code = Status::Code::usage;
@@ -44,7 +49,7 @@ std::string fault_of(const Norm& norm) {
 
 void run_norm(const Norm& norm, const void* input, std::uint64_t rows) {
   const auto tensor = [&](Address address, std::uint64_t count) {
-    return Tensor{reinterpret_cast<void*>(address), count * norm.hidden, norm.dtype};
+    return Tensor{pointer(address), count * norm.hidden, norm.dtype};
   };
   collectives::norm_on_host({tensor(norm.residual, rows), tensor(norm.weight, 1),
                              tensor(norm.normed, rows), norm.epsilon},
@@ -64,9 +69,7 @@ Status put(StreamHandle stream, std::function<void()> work) {
 Status launch_norm(Device* /*device*/, const Norm* norm, Address input, std::uint64_t rows,
                    StreamHandle stream) {
   if (const std::string fault = fault_of(*norm); !fault.empty()) return refusal(fault);
-  return put(stream, [norm = *norm, input, rows] {
-    run_norm(norm, reinterpret_cast<const void*>(input), rows);
-  });
+  return put(stream, [norm = *norm, input, rows] { run_norm(norm, pointer(input), rows); });
 }
 
 void run_fused(KernelCall call, const std::vector<std::uint64_t>& counts, const Norm& norm) {
