@@ -14,8 +14,9 @@ using testing::Not;
 
 test::Finished bench_layer(std::vector<std::string> arguments,
                            const std::string& plugin = COHORT_FAKE_GPUS) {
-  arguments.insert(arguments.begin(), {COHORT_BUILD_DIR "/cohort", "bench", "layer", "--quick",
-                                       "--hidden", "64", "--layers", "2"});
+  const std::string command = COHORT_BUILD_DIR "/cohort";
+  arguments.insert(arguments.begin(),
+                   {command, "bench", "layer", "--quick", "--hidden", "64", "--layers", "2"});
   return test::Subprocess(arguments, {{"COHORT_CUDA_PLUGIN", plugin}})
       .wait(test::patience(std::chrono::seconds(60)));
 }
