@@ -50,6 +50,7 @@ std::string_view to_string(FootprintRow::Kind kind) {
     case FootprintRow::Kind::padding: return "padding";
     case FootprintRow::Kind::retired: return "retired";
     case FootprintRow::Kind::control: return "control";
+    case FootprintRow::Kind::nccl: return "nccl";
   }
   return "";
 }

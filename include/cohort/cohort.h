@@ -82,6 +82,8 @@ typedef struct cohort_plan_options {
   uint32_t lanes;        /* independent streams of collectives per group; 0 means 1 */
   uint32_t memory;       /* COHORT_MEMORY_HOST or COHORT_MEMORY_CUDA */
   size_t reserve_bytes;  /* address range for each rank's arena; 0 leaves it to the library */
+  uint32_t nccl;         /* COHORT_NCCL_OFF and so on; on COHORT_MEMORY_CUDA only */
+  uint32_t reserved;     /* 0 */
 } cohort_plan_options;
 
 /* `depth` equal entries of at most rows_max x row_elements elements each. */

@@ -83,13 +83,15 @@ enum cohort_op {
 
 /* Which way a call took. */
 enum cohort_path {
-  COHORT_PATH_LOCAL = 1,       /* a group of one rank: nothing to exchange */
-  COHORT_PATH_HOST_INLINE = 2, /* the operand travelled with the header */
-  COHORT_PATH_HOST_DIRECT = 3, /* peers read the operand where it lies */
-  COHORT_PATH_HOST_STAGED = 4, /* every rank copied its operand first */
-  COHORT_PATH_GPU_LL = 5,      /* pushed to peers, flags in the data */
-  COHORT_PATH_GPU_LAMPORT = 6, /* pushed to peers, sentinels in the data */
-  COHORT_PATH_GPU_TWO_SHOT = 7 /* each member reduces a part, then passes it on */
+  COHORT_PATH_LOCAL = 1,          /* a group of one rank: nothing to exchange */
+  COHORT_PATH_HOST_INLINE = 2,    /* the operand travelled with the header */
+  COHORT_PATH_HOST_DIRECT = 3,    /* peers read the operand where it lies */
+  COHORT_PATH_HOST_STAGED = 4,    /* every rank copied its operand first */
+  COHORT_PATH_GPU_LL = 5,         /* pushed to peers, flags in the data */
+  COHORT_PATH_GPU_LAMPORT = 6,    /* pushed to peers, sentinels in the data */
+  COHORT_PATH_GPU_TWO_SHOT = 7,   /* each member reduces a part, then passes it on */
+  COHORT_PATH_NCCL_SYMMETRIC = 8, /* a symmetric kernel of NCCL's, on the arena */
+  COHORT_PATH_NCCL_PLAIN = 9      /* any other kernel of NCCL's */
 };
 
 /* Why a call took its path. */
@@ -101,11 +103,19 @@ enum cohort_reason {
   COHORT_REASON_DTYPE_UNSUPPORTED = 4,
   COHORT_REASON_OVER_BUDGET = 5,
   COHORT_REASON_OVER_INLINE_LIMIT = 6,
-  COHORT_REASON_OP_UNSUPPORTED = 7
+  COHORT_REASON_OP_UNSUPPORTED = 7,
+  COHORT_REASON_NCCL_VERSION_REFUSED = 8
 };
 
 /* Where the buffers of a plan lie. */
 enum cohort_memory { COHORT_MEMORY_HOST = 0, COHORT_MEMORY_CUDA = 1 };
+
+/* Which calls may go to NCCL, where the path table names paths on it. */
+enum cohort_nccl {
+  COHORT_NCCL_OFF = 0,
+  COHORT_NCCL_GATHERS = 1,   /* what moves bytes, and reductions of integers */
+  COHORT_NCCL_REDUCTIONS = 2 /* sums of floats too, in NCCL's order */
+};
 
 /* Stable spellings, e.g. "attn_cp", "bf16", "all_reduce"; "unknown" for other numbers. */
 COHORT_API const char* cohort_error_name(int code);

@@ -67,7 +67,10 @@ class COHORT_EXPORT PathTable {
 
   /// Every call takes this path. What is too large for host_inline takes host_direct, and what is
   /// too large for gpu_ll takes gpu_lamport, with reason `over_inline_limit`; what gpu_two_shot
-  /// cannot do takes gpu_lamport, with reason `op_unsupported`. A plan whose memory is another than
+  /// cannot do takes gpu_lamport, with reason `op_unsupported`. What NCCL does not take goes where
+  /// the built-in table says, with reason `op_unsupported`, `nccl_version_refused` or, for
+  /// nccl_symmetric, `operand_not_in_heap`; nccl_plain of operands in the arena may become
+  /// nccl_symmetric, as NCCL chooses itself. A plan whose memory is another than
   /// the path's is refused. Local. Throws: Error{usage} for `local`, which no call can choose.
   static PathTable pinned(Path path);
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <cohort/dtype.hpp>
@@ -20,6 +21,14 @@ namespace cohort {
 /// Whether slots lie in symmetric memory. Off gives ordinary memory, and every call goes through
 /// staging with reason `disabled`: for comparison and for finding faults.
 enum class Symmetry : std::uint8_t { on, off };
+
+/// Which calls may go to NCCL, where the path table names paths on it. Anything but `off` makes a
+/// communicator for each planned group of two ranks or more and each lane, at commit.
+enum class NcclUse : std::uint8_t {
+  off,
+  gathers,     ///< what moves bytes, and reductions of integers: the same bits as on own paths
+  reductions,  ///< sums of floats too, in NCCL's order
+};
 
 /// One planned buffer: `depth` equal entries of at most `rows_max` x `row_elements` elements each.
 struct SlotSpec {
@@ -108,6 +117,8 @@ struct PlanOptions {
   /// Of slots, pools and scratch. On `cuda` operands may lie in any memory of the rank's device, in
   /// the arena or not, and the path is the same.
   Memory memory = Memory::host;
+  /// On `cuda` only. The first communicator of a process takes 0.4 to 0.9 GB of the device.
+  NcclUse nccl = NcclUse::off;
 
   friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };
@@ -120,7 +131,8 @@ struct PlanOptions {
 /// same offsets; pools, which all ranks hold, lie behind them.
 class COHORT_EXPORT Plan {
  public:
-  /// Throws: Error{usage}: lanes that are none or too many, a pinned path of other memory,
+  /// Throws: Error{usage}: lanes that are none or too many, a pinned path of other memory, NCCL on
+  /// host memory, paths on NCCL in the table of a plan that leaves it off,
   /// symmetric memory switched off on CUDA, where no path reads operands of peers.
   explicit Plan(Layout layout, const PlanOptions& options = {});
 
@@ -174,6 +186,7 @@ struct FootprintRow {
     padding,  ///< up to the largest stage, or to a whole page
     retired,  ///< held, but of no use any more: what `recommit` replaced
     control,  ///< in host memory: the control segment, and of CUDA plans leases and notes of calls
+    nccl,     ///< what NCCL takes of the device for a communicator, as measured; not of the arena
   };
   Kind kind = Kind::own;
   std::string name;               ///< of the slot or pool, or what the memory is for
@@ -184,7 +197,7 @@ struct FootprintRow {
 };
 
 /// Memory of a plan, known before the first byte is allocated. Rows without a stage and those of
-/// one stage add up to `arena_bytes`, whichever the stage.
+/// one stage, but those of kind `nccl` and `control`, add up to `arena_bytes`, whichever the stage.
 struct Footprint {
   std::vector<FootprintRow> rows;
   std::size_t arena_bytes = 0;    ///< of every rank, rounded up to the granule
@@ -194,12 +207,17 @@ struct Footprint {
   std::size_t peak_bytes = 0;
   std::size_t control_bytes = 0;  ///< of the control segment, charged to world rank 0
   std::size_t host_bytes = 0;     ///< of every rank, beside an arena that is not host memory
+  /// That NCCL takes of a rank's device beside the arena: as measured on one kind of device with
+  /// one version, so no promise; 0 without NCCL.
+  std::size_t nccl_bytes = 0;
   std::size_t granule_bytes = 0;
   /// What `Session::measured_bytes` will return on that rank, within one granule.
   std::size_t planned_bytes(WorldRank rank) const noexcept {
     return arena_bytes + host_bytes + (rank.index() == 0 ? control_bytes : 0);
   }
 };
+
+COHORT_EXPORT std::string_view to_string(NcclUse use) noexcept;
 
 /// The footprint of a plan on every rank. Local, pure.
 COHORT_EXPORT Footprint footprint(const Plan& plan);

@@ -40,6 +40,8 @@ std::string_view to_string(Path path) noexcept {
     case Path::gpu_ll: return "gpu_ll";
     case Path::gpu_lamport: return "gpu_lamport";
     case Path::gpu_two_shot: return "gpu_two_shot";
+    case Path::nccl_symmetric: return "nccl_symmetric";
+    case Path::nccl_plain: return "nccl_plain";
   }
   return "unknown";
 }
@@ -58,6 +60,7 @@ std::string_view to_string(Reason reason) noexcept {
     case Reason::over_budget: return "over_budget";
     case Reason::over_inline_limit: return "over_inline_limit";
     case Reason::op_unsupported: return "op_unsupported";
+    case Reason::nccl_version_refused: return "nccl_version_refused";
   }
   return "unknown";
 }
@@ -70,8 +73,9 @@ std::string_view explain(Reason reason) noexcept {
       return "symmetric memory is switched off, so every operand was copied into staging first; "
              "switch it on to read operands where they lie";
     case Reason::operand_not_in_heap:
-      return "the operand lies outside the arena and was copied into staging first; take it from a "
-             "planned slot";
+      return "the operand lies outside the arena, so it was copied into staging first, or did not "
+             "go "
+             "to NCCL's symmetric kernels; take it from a planned slot";
     case Reason::dtype_unsupported:
       return "elements of this type are moved but never reduced; convert them first";
     case Reason::over_budget:
@@ -83,6 +87,10 @@ std::string_view explain(Reason reason) noexcept {
              "at once";
     case Reason::op_unsupported:
       return "the pinned path is none for this operation, which took another one; pin no path";
+    case Reason::nccl_version_refused:
+      return "NCCL was to take the call, but its version, its environment or the group's devices "
+             "rule "
+             "that out, so it took a path of our own; the log of commit says which of them";
   }
   return "unknown";
 }

@@ -77,17 +77,25 @@ constexpr std::array kPaths =
                                {COHORT_PATH_HOST_STAGED, Path::host_staged},
                                {COHORT_PATH_GPU_LL, Path::gpu_ll},
                                {COHORT_PATH_GPU_LAMPORT, Path::gpu_lamport},
-                               {COHORT_PATH_GPU_TWO_SHOT, Path::gpu_two_shot}});
+                               {COHORT_PATH_GPU_TWO_SHOT, Path::gpu_two_shot},
+                               {COHORT_PATH_NCCL_SYMMETRIC, Path::nccl_symmetric},
+                               {COHORT_PATH_NCCL_PLAIN, Path::nccl_plain}});
 
-constexpr std::array kReasons =
-    std::to_array<Pair<Reason>>({{COHORT_REASON_OK, Reason::ok},
-                                 {COHORT_REASON_GROUP_SIZE_ONE, Reason::group_size_one},
-                                 {COHORT_REASON_DISABLED, Reason::disabled},
-                                 {COHORT_REASON_OPERAND_NOT_IN_HEAP, Reason::operand_not_in_heap},
-                                 {COHORT_REASON_DTYPE_UNSUPPORTED, Reason::dtype_unsupported},
-                                 {COHORT_REASON_OVER_BUDGET, Reason::over_budget},
-                                 {COHORT_REASON_OVER_INLINE_LIMIT, Reason::over_inline_limit},
-                                 {COHORT_REASON_OP_UNSUPPORTED, Reason::op_unsupported}});
+constexpr std::array kReasons = std::to_array<Pair<Reason>>(
+    {{COHORT_REASON_OK, Reason::ok},
+     {COHORT_REASON_GROUP_SIZE_ONE, Reason::group_size_one},
+     {COHORT_REASON_DISABLED, Reason::disabled},
+     {COHORT_REASON_OPERAND_NOT_IN_HEAP, Reason::operand_not_in_heap},
+     {COHORT_REASON_DTYPE_UNSUPPORTED, Reason::dtype_unsupported},
+     {COHORT_REASON_OVER_BUDGET, Reason::over_budget},
+     {COHORT_REASON_OVER_INLINE_LIMIT, Reason::over_inline_limit},
+     {COHORT_REASON_OP_UNSUPPORTED, Reason::op_unsupported},
+     {COHORT_REASON_NCCL_VERSION_REFUSED, Reason::nccl_version_refused}});
+
+constexpr std::array kNcclUses =
+    std::to_array<Pair<NcclUse>>({{COHORT_NCCL_OFF, NcclUse::off},
+                                  {COHORT_NCCL_GATHERS, NcclUse::gathers},
+                                  {COHORT_NCCL_REDUCTIONS, NcclUse::reductions}});
 
 template <typename Table, typename Enum>
 std::uint32_t find_number(const Table& table, Enum value) noexcept {
@@ -158,6 +166,9 @@ ReduceOp reduce_op_of(std::uint32_t op) {
 }
 Op op_of(std::uint32_t op) {
   return value_of(kOps, op, "operation");
+}
+NcclUse nccl_use_of(std::uint32_t use) {
+  return value_of(kNcclUses, use, "use of NCCL");
 }
 
 }  // namespace cohort::capi

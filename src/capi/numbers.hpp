@@ -8,6 +8,7 @@
 #include <cohort/dtype.hpp>
 #include <cohort/error.hpp>
 #include <cohort/layout.hpp>
+#include <cohort/plan.hpp>
 #include <cohort/verdict.hpp>
 
 namespace cohort::capi {
@@ -26,6 +27,7 @@ GroupKind group_kind_of(std::uint32_t kind);
 DType dtype_of(std::uint32_t dtype);
 ReduceOp reduce_op_of(std::uint32_t op);
 Op op_of(std::uint32_t op);
+NcclUse nccl_use_of(std::uint32_t use);
 
 /// What `number_of` says for an enumerator that has no number yet.
 inline constexpr std::uint32_t kNoNumber = ~std::uint32_t{0};

@@ -107,6 +107,7 @@ int cohort_plan_create(cohort_layout layout, const cohort_plan_options* options,
     wanted.lanes = one_if_zero(given.lanes);
     wanted.reserve_bytes = given.reserve_bytes;
     wanted.memory = flag_of(given.memory, "options.memory") ? Memory::cuda : Memory::host;
+    wanted.nccl = nccl_use_of(given.nccl);
     give(std::make_unique<PlanObject>(Plan(known, wanted)), plan);
   });
 }

@@ -3,8 +3,11 @@
 // The regions of a (group, lane) in GPU memory, as the kernels know them: pure arithmetic.
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <utility>
 
 #include <cohort/verdict.hpp>
 
@@ -13,9 +16,11 @@
 
 namespace cohort::heap {
 
-/// Paths are told apart in the tallies by this many numbers.
-inline constexpr std::size_t kTallyPaths = 8;
-static_assert(kPathCount <= kTallyPaths);
+/// Tallies of an operation: one for each path, then one for each reason and own path of calls that
+/// NCCL was to take and did not.
+inline constexpr std::size_t kOwnDevicePaths = 3;  // from gpu_ll on
+inline constexpr std::size_t kMissedReasons = 3;
+inline constexpr std::size_t kTallyPaths = kPathCount + kMissedReasons * kOwnDevicePaths;
 /// The channel's words, then a cuda::Tally for each operation and path.
 inline constexpr std::size_t kDeviceSyncBytes = align_up(
     sizeof(cuda::ChannelWords) + kOpCount * kTallyPaths * sizeof(cuda::Tally), kAlignmentBytes);
@@ -56,11 +61,33 @@ constexpr std::size_t device_scratch_bytes(const ChannelRegion& region) noexcept
   return map.data + cuda::kBuffers * map.data_bytes - region.scratch_offset;
 }
 
-/// Where the tally of an operation on a path lies.
-constexpr std::size_t device_tally_offset(const ChannelRegion& region, Op op, Path path) noexcept {
+/// Why NCCL did not take a call that was to go there.
+inline constexpr std::array<Reason, kMissedReasons> kMissed = {
+    Reason::nccl_version_refused, Reason::op_unsupported, Reason::operand_not_in_heap};
+
+/// Which tally of its operation counts a call. `missed`: it was to go to NCCL, and `reason` says
+/// why it did not.
+constexpr std::size_t tally_index(PathChoice choice, bool missed) noexcept {
+  const auto path = static_cast<std::size_t>(choice.path);
+  if (!missed) return path;
+  std::size_t why = 0;
+  while (why + 1 < kMissedReasons && kMissed[why] != choice.reason) ++why;
+  return kPathCount + why * kOwnDevicePaths + path - static_cast<std::size_t>(Path::gpu_ll);
+}
+
+/// What `tally_index` was made of; without a reason for calls that NCCL did not miss.
+constexpr std::pair<Path, std::optional<Reason>> of_tally_index(std::size_t index) noexcept {
+  if (index < kPathCount) return {static_cast<Path>(index), std::nullopt};
+  const std::size_t missed = index - kPathCount;
+  const std::size_t path = static_cast<std::size_t>(Path::gpu_ll) + missed % kOwnDevicePaths;
+  return {static_cast<Path>(path), kMissed[missed / kOwnDevicePaths]};
+}
+
+/// Where such a tally lies.
+constexpr std::size_t device_tally_offset(const ChannelRegion& region, Op op,
+                                          std::size_t index) noexcept {
   return region.sync_offset + sizeof(cuda::ChannelWords) +
-         (static_cast<std::size_t>(op) * kTallyPaths + static_cast<std::size_t>(path)) *
-             sizeof(cuda::Tally);
+         (static_cast<std::size_t>(op) * kTallyPaths + index) * sizeof(cuda::Tally);
 }
 
 }  // namespace cohort::heap

@@ -1,8 +1,10 @@
 #include "heap/footprint.hpp"
 
+#include <algorithm>
 #include <ostream>
 #include <utility>
 
+#include "backend/cuda/nccl/version.hpp"
 #include "backend/host/control_segment.hpp"
 #include "base/bytes.hpp"
 
@@ -19,6 +21,7 @@ std::string_view kind_name(FootprintRow::Kind kind) {
     case FootprintRow::Kind::padding: return "padding";
     case FootprintRow::Kind::retired: return "retired";
     case FootprintRow::Kind::control: return "control";
+    case FootprintRow::Kind::nccl: return "nccl";
   }
   return "unknown";
 }
@@ -76,6 +79,33 @@ void add_channel_rows(const heap::ChannelRegion& region, std::vector<FootprintRo
                   region.section});
 }
 
+/// A rank is in one instance of a kind at most.
+void add_nccl_rows(const Plan& plan, const heap::ArenaLayout& layout, Footprint& result) {
+  if (plan.options().nccl == NcclUse::off) return;
+  const cuda::nccl::MeasuredBytes measured = cuda::nccl::measured_bytes();
+  std::vector<std::size_t> of_stage(plan.layout().sizes().pp);
+  for (const heap::ChannelRegion& region : layout.channels) {
+    if (region.device_members < 2) continue;
+    std::size_t& sum = of_stage[region.section.value_or(0)];
+    const bool is_first = result.nccl_bytes == 0 && sum == 0;
+    const std::size_t bytes = is_first ? measured.first : measured.later;
+    result.rows.push_back({FootprintRow::Kind::nccl,
+                           "communicator of " + std::string(to_string(region.kind)) + " lane " +
+                               std::to_string(region.lane.index()) + ", as measured with NCCL " +
+                               cuda::nccl::to_string(measured.version),
+                           {region.kind},
+                           0,
+                           bytes,
+                           region.section});
+    if (region.section) {
+      sum += bytes;
+    } else {
+      result.nccl_bytes += bytes;
+    }
+  }
+  result.nccl_bytes += *std::max_element(of_stage.begin(), of_stage.end());
+}
+
 }  // namespace
 
 Footprint heap::footprint_of(const Plan& plan, const ArenaLayout& layout) {
@@ -124,6 +154,7 @@ Footprint heap::footprint_of(const Plan& plan, const ArenaLayout& layout) {
                          {GroupKind::world},
                          0,
                          result.control_bytes});
+  add_nccl_rows(plan, layout, result);
   return result;
 }
 
@@ -149,6 +180,9 @@ std::ostream& operator<<(std::ostream& stream, const Footprint& footprint) {
                 << (footprint.host_bytes == 0
                         ? std::string()
                         : format_bytes(footprint.host_bytes) + " of host memory beside it; ")
+                << (footprint.nccl_bytes == 0 ? std::string()
+                                              : "about " + format_bytes(footprint.nccl_bytes) +
+                                                    " of the device for NCCL; ")
                 << "control segment: " << format_bytes(footprint.control_bytes) << '\n';
 }
 

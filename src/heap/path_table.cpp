@@ -52,6 +52,14 @@ std::string describe_row(const PathRow& row) {
               std::nullopt, "path table");
 }
 
+bool has_symmetric_kernels(Op op) noexcept {
+  return op == Op::all_reduce || op == Op::all_gather || op == Op::reduce_scatter;
+}
+
+bool is_of_nccl(Op op) noexcept {
+  return has_symmetric_kernels(op) || op == Op::broadcast || op == Op::all_to_all;
+}
+
 void check(const PathRow& row) {
   if (static_cast<std::size_t>(row.op) >= kOpCount) refuse(row, "there is no such operation");
   if (row.op == Op::recv) refuse(row, "recv takes the path of its send");
@@ -72,6 +80,12 @@ void check(const PathRow& row) {
     }
     if (step.path == Path::gpu_two_shot && row.op != Op::all_reduce) {
       refuse(row, "gpu_two_shot is a path of all_reduce alone");
+    }
+    if (step.path == Path::nccl_symmetric && !has_symmetric_kernels(row.op)) {
+      refuse(row, "nccl_symmetric is a path of all_reduce, all_gather and reduce_scatter alone");
+    }
+    if (step.path == Path::nccl_plain && !is_of_nccl(row.op)) {
+      refuse(row, "NCCL has no such operation");
     }
     if (step.path == Path::host_inline && step.bytes_max > heap::kInlineBytesMax) {
       refuse(row, "host_inline takes at most " + std::to_string(heap::kInlineBytesMax) + " bytes");
@@ -175,7 +189,9 @@ std::optional<Memory> memory_of(Path path) noexcept {
     case Path::host_staged: return Memory::host;
     case Path::gpu_ll:
     case Path::gpu_lamport:
-    case Path::gpu_two_shot: return Memory::cuda;
+    case Path::gpu_two_shot:
+    case Path::nccl_symmetric:
+    case Path::nccl_plain: return Memory::cuda;
   }
   return std::nullopt;
 }

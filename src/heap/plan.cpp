@@ -91,6 +91,30 @@ std::size_t next_offset(std::span<const PlannedSlot> slots, std::optional<std::u
   return offset;
 }
 
+bool is_on_nccl(const PathStep& step) {
+  return step.path == Path::nccl_symmetric || step.path == Path::nccl_plain;
+}
+
+void check_nccl(const PlanOptions& options) {
+  if (options.nccl != NcclUse::off) {
+    if (options.memory == Memory::cuda) return;
+    throw Error(ErrorCode::usage,
+                "the plan asks for NCCL (" + std::string(to_string(options.nccl)) +
+                    "), which knows nothing of memory " + std::string(to_string(options.memory)),
+                std::nullopt, "plan");
+  }
+  if (options.memory == Memory::host) return;
+  for (const PathRow& row : options.path_table.rows()) {
+    const auto step = std::find_if(row.steps.begin(), row.steps.end(), is_on_nccl);
+    if (step == row.steps.end()) continue;
+    throw Error(ErrorCode::usage,
+                "the path table sends " + std::string(to_string(row.op)) + " over " +
+                    std::string(to_string(step->path)) +
+                    ", but the plan leaves NCCL off; set PlanOptions::nccl, or give another table",
+                std::nullopt, "plan");
+  }
+}
+
 void check_memory(const PlanOptions& options) {
   const std::string memory(to_string(options.memory));
   const auto pin = options.path_table.pin();
@@ -100,6 +124,7 @@ void check_memory(const PlanOptions& options) {
         "path " + std::string(to_string(*pin)) + " is pinned, which is none for memory " + memory,
         std::nullopt, "plan");
   }
+  check_nccl(options);
   if (options.memory == Memory::host || options.symmetry == Symmetry::on) return;
   throw Error(ErrorCode::usage,
               "symmetric memory cannot be switched off on cuda: calls push through scratch and "
@@ -116,6 +141,15 @@ std::uint32_t send_recv_mask(std::span<const PlannedSendRecv> send_recvs) {
 }
 
 }  // namespace
+
+std::string_view to_string(NcclUse use) noexcept {
+  switch (use) {
+    case NcclUse::off: return "off";
+    case NcclUse::gathers: return "gathers";
+    case NcclUse::reductions: return "reductions";
+  }
+  return "unknown";
+}
 
 Plan::Plan(Layout layout, const PlanOptions& options)
     : layout_(std::move(layout)), options_(options) {

@@ -63,7 +63,8 @@ std::vector<std::string> plan_lines(const Plan& plan) {
                   (plan.options().strict ? "on" : "off") + ", lanes " +
                   std::to_string(plan.options().lanes) + ", reserve " +
                   std::to_string(plan.options().reserve_bytes) + ", memory " +
-                  std::string(to_string(plan.options().memory)));
+                  std::string(to_string(plan.options().memory)) + ", nccl " +
+                  std::string(to_string(plan.options().nccl)));
   for (std::string& line : plan.options().path_table.lines()) lines.push_back(std::move(line));
   for (std::size_t i = 0; i < plan.slots().size(); ++i) {
     lines.push_back(slot_line(i, plan.slots()[i]));

@@ -130,7 +130,7 @@ TEST(DeviceLayout, ChannelsHoldWhatKernelsNeed) {
       EXPECT_GE(map.data, map.chunks + cuda::chunks_bytes(map.data_bytes));
       EXPECT_EQ(map.data % cuda::kLineBytes, 0U);
       EXPECT_EQ(map.data + 2 * map.data_bytes, region.scratch_offset + region.scratch_bytes());
-      const std::size_t last = device_tally_offset(region, Op::recv, Path::gpu_two_shot);
+      const std::size_t last = device_tally_offset(region, Op::recv, kTallyPaths - 1);
       EXPECT_LE(last + sizeof(cuda::Tally), region.scratch_offset);
     }
   }

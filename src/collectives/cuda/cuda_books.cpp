@@ -89,10 +89,10 @@ bool CudaExecutor::quiesce(Arena::TimePoint deadline) noexcept {
   }
 }
 
-/// The tallies know the path alone.
+/// The tallies know the path alone, but for calls that NCCL did not take.
 Reason CudaExecutor::tallied_reason(Path path) const noexcept {
   const auto pin = plan_->options().path_table.pin();
-  if (!pin || *pin == path) return Reason::ok;
+  if (!pin || *pin == path || is_on_nccl(*pin)) return Reason::ok;
   return *pin == Path::gpu_two_shot ? Reason::op_unsupported : Reason::over_inline_limit;
 }
 
@@ -113,8 +113,8 @@ void CudaExecutor::add_tallies(const Channel& channel, collectives::Ledger& ledg
   for (std::size_t i = 0; i < kTallies; ++i) {
     if (tallies[i].calls == 0) continue;
     const Op op = static_cast<Op>(i / heap::kTallyPaths);
-    const Path path = static_cast<Path>(i % heap::kTallyPaths);
-    collectives::LedgerEntry& entry = ledger.entry(op, path, tallied_reason(path));
+    const auto [path, missed] = heap::of_tally_index(i % heap::kTallyPaths);
+    collectives::LedgerEntry& entry = ledger.entry(op, path, missed.value_or(tallied_reason(path)));
     entry.calls += tallies[i].calls;
     entry.bytes += tallies[i].bytes;
   }

@@ -63,8 +63,9 @@ constexpr bool is_float(DType dtype) noexcept {
   return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16;
 }
 
-/// Why NCCL cannot be asked for this call at all, or nothing.
-std::string_view refusal(const PathQuery& query) noexcept {
+}  // namespace
+
+std::string_view refusal_of_call(const PathQuery& query) noexcept {
   switch (query.op) {
     case Op::all_gather:
     case Op::broadcast:
@@ -82,19 +83,26 @@ std::string_view refusal(const PathQuery& query) noexcept {
   return {};
 }
 
-/// Why no symmetric kernel takes this call, or nothing.
-std::string_view obstacle(Version version, const PathQuery& query) noexcept {
-  const Support windows = support_of(version, Feature::windows);
-  if (!windows.supported) return windows.reason;
+std::string_view obstacle_of_call(const PathQuery& query) noexcept {
   if (query.op == Op::broadcast || query.op == Op::all_to_all) {
     return "NCCL has no symmetric kernel for the operation";
   }
   if (query.op != Op::all_gather && !is_float(query.dtype)) {
     return "NCCL's symmetric kernels sum floats only";
   }
+  if (query.bytes >= kSymmetricBytesEnd) return "64 GiB and more are too much for one kernel";
+  return {};
+}
+
+namespace {
+
+/// Why no symmetric kernel takes this call, or nothing.
+std::string_view obstacle(Version version, const PathQuery& query) noexcept {
+  const Support windows = support_of(version, Feature::windows);
+  if (!windows.supported) return windows.reason;
+  if (const std::string_view reason = obstacle_of_call(query); !reason.empty()) return reason;
   if (!query.one_host) return "the group spans hosts";
   if (!query.nvlink) return "not all members are linked by NVLink";
-  if (query.bytes >= kSymmetricBytesEnd) return "64 GiB and more are too much for one kernel";
   if (query.input_in_window && query.output_in_window) return {};
   const bool one = query.op == Op::all_gather
                        ? query.output_in_window
@@ -132,7 +140,7 @@ PathAnswer path_of(Version version, const PathQuery& query) noexcept {
   if (query.members < 2) return {CallPath::refused, "a group of one exchanges nothing"};
   const Support plain = support_of(version, Feature::plain_calls);
   if (!plain.supported) return {CallPath::refused, plain.reason};
-  if (const std::string_view reason = refusal(query); !reason.empty()) {
+  if (const std::string_view reason = refusal_of_call(query); !reason.empty()) {
     return {CallPath::refused, reason};
   }
   const std::string_view reason = obstacle(version, query);
@@ -142,6 +150,10 @@ PathAnswer path_of(Version version, const PathQuery& query) noexcept {
     return {CallPath::refused, registered.reason};
   }
   return {CallPath::plain, reason};
+}
+
+MeasuredBytes measured_bytes() noexcept {
+  return {version(2, 28, 9), 939'000'000, 245'366'784};
 }
 
 }  // namespace cohort::cuda::nccl

@@ -72,6 +72,11 @@ struct PathQuery {
   bool reductions_allowed = false;  ///< the caller accepts sums in NCCL's order
 };
 
+/// Why NCCL is not asked for the call at all, whatever its version, or nothing.
+std::string_view refusal_of_call(const PathQuery& query) noexcept;
+/// Why no version has a symmetric kernel for the call, wherever its operands lie, or nothing.
+std::string_view obstacle_of_call(const PathQuery& query) noexcept;
+
 enum class CallPath : std::uint8_t { refused, plain, symmetric };
 
 struct PathAnswer {
@@ -79,8 +84,18 @@ struct PathAnswer {
   std::string_view reason;  ///< why it is not symmetric, empty if it is
 };
 
+/// Of a device, in bytes, as seen where they were measured: two H200, `version`.
+struct MeasuredBytes {
+  Version version;
+  std::uint64_t first = 0;  ///< the first communicator of a process, with its window
+  std::uint64_t later = 0;  ///< each later one
+};
+
 /// Which way NCCL takes the call. `symmetric` is a promise; where a version lets its own tuner
 /// choose, the answer is `plain`.
 PathAnswer path_of(Version version, const PathQuery& query) noexcept;
+
+/// What communicators with windows were measured to take; one version was.
+MeasuredBytes measured_bytes() noexcept;
 
 }  // namespace cohort::cuda::nccl
