@@ -1,12 +1,19 @@
 #include "support/fake_nccl.hpp"
 
+#include <algorithm>
 #include <bit>
+#include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
+
+#include "collectives/host/reduce.hpp"
+#include "support/fake_cuda.hpp"
 
 namespace cohort::cuda::nccl {
 
@@ -17,6 +24,13 @@ struct Clique {
   std::vector<Call> calls;
   std::uint32_t arrived = 0;
   std::uint32_t rounds = 0;
+  bool ended = false;  ///< a member has gone: nothing more comes of it
+};
+
+struct FakeWindow {
+  Address address = 0;
+  std::uint64_t bytes = 0;
+  bool is_there = false;
 };
 
 enum class Step : std::uint8_t { join, add_windows, call, finalize };
@@ -27,8 +41,9 @@ struct Communicator {
   std::uint32_t self = 0;
   Step step = Step::join;
   std::uint32_t target = 0;  ///< registrations or rounds that end the step
-  std::vector<bool> windows;
+  std::vector<FakeWindow> windows;
   bool fails = false;
+  bool captured = false;  ///< what was called last
 };
 
 }  // namespace cohort::cuda::nccl
@@ -49,6 +64,7 @@ using cuda::nccl::UniqueId;
 
 struct Process {
   std::mutex mutex;
+  std::condition_variable changed;
   std::uint64_t last_id = 0;
   std::map<std::uint64_t, std::shared_ptr<Clique>> cliques;
   FakeNcclCounts counts;
@@ -123,7 +139,7 @@ bool is_done(const Communicator& communicator) {
   switch (communicator.step) {
     case Step::join: return clique.joined == communicator.members;
     case Step::add_windows: return all_at_least(clique.registrations, communicator.target);
-    case Step::call: return clique.rounds >= communicator.target;
+    case Step::call: return communicator.captured || clique.rounds >= communicator.target;
     case Step::finalize: return true;
   }
   return false;
@@ -136,12 +152,14 @@ Status progress(Communicator* communicator, Progress* progress) {
   return {};
 }
 
-Status add_windows(Communicator* communicator, const Address*, const std::uint64_t*,
+Status add_windows(Communicator* communicator, const Address* addresses, const std::uint64_t* bytes,
                    std::uint32_t count) {
   const std::scoped_lock lock(process().mutex);
   communicator->step = Step::add_windows;
-  communicator->windows.insert(communicator->windows.end(), count,
-                               !faults_of_this_rank.gives_no_windows);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    communicator->windows.push_back(
+        {addresses[i], bytes[i], !faults_of_this_rank.gives_no_windows});
+  }
   if (!faults_of_this_rank.gives_no_windows) process().counts.windows += count;
   std::uint32_t& mine = communicator->clique->registrations[communicator->self];
   communicator->target = mine + 1;
@@ -153,14 +171,14 @@ Status add_windows(Communicator* communicator, const Address*, const std::uint64
 std::uint32_t window_count(const Communicator* communicator) {
   const std::scoped_lock lock(process().mutex);
   std::uint32_t count = 0;
-  for (const bool window : communicator->windows) count += window ? 1 : 0;
+  for (const auto& window : communicator->windows) count += window.is_there ? 1 : 0;
   return count;
 }
 
 Status drop_windows(Communicator* communicator, std::uint32_t kept) {
   const std::scoped_lock lock(process().mutex);
   while (communicator->windows.size() > kept) {
-    if (communicator->windows.back()) --process().counts.windows;
+    if (communicator->windows.back().is_there) --process().counts.windows;
     communicator->windows.pop_back();
   }
   return {};
@@ -170,23 +188,28 @@ std::byte* at(Address address) {
   return std::bit_cast<std::byte*>(address);
 }
 
-template <typename Element>
-void sum_all(const std::vector<Call>& calls) {
-  const std::size_t count = calls.front().count;
-  std::vector<Element> sums(count);
-  for (const Call& call : calls) {
-    const auto* const input = std::bit_cast<const Element*>(call.input);
-    for (std::size_t i = 0; i < count; ++i) sums[i] = static_cast<Element>(sums[i] + input[i]);
+/// Sums by rank, as the library's own: what the contract wants bit by bit. NCCL's order is another.
+void reduce_all(const std::vector<Call>& calls) {
+  const Call& first = calls.front();
+  const bool scatters = first.op == Op::reduce_scatter;
+  const std::size_t bytes = first.count * bytes_of(first.dtype);
+  std::vector<std::vector<std::byte>> results(calls.size());
+  for (std::size_t to = 0; to < calls.size(); ++to) {
+    std::vector<const std::byte*> inputs;
+    for (const Call& call : calls) inputs.push_back(at(call.input) + (scatters ? to * bytes : 0));
+    results[to].resize(bytes);
+    host::reduce(inputs, results[to].data(), first.count, first.dtype, first.reduce_op);
   }
-  for (const Call& call : calls) {
-    std::memcpy(at(call.output), sums.data(), count * sizeof(Element));
+  for (std::size_t to = 0; to < calls.size(); ++to) {
+    if (bytes != 0) std::memcpy(at(calls[to].output), results[to].data(), bytes);
   }
 }
 
 /// Moves the data of a round that all members have come to.
-Status execute(const std::vector<Call>& calls) {
+void execute(const std::vector<Call>& calls) {
   const Call& first = calls.front();
   const std::size_t bytes = first.count * bytes_of(first.dtype);
+  if (bytes == 0) return;
   for (std::size_t from = 0; from < calls.size(); ++from) {
     for (std::size_t to = 0; to < calls.size(); ++to) {
       std::byte* const output = at(calls[to].output);
@@ -196,28 +219,76 @@ Status execute(const std::vector<Call>& calls) {
       if (first.op == Op::broadcast && from == first.root) std::memmove(output, input, bytes);
     }
   }
-  if (first.op != Op::all_reduce) return {};
-  if (first.dtype == DType::f32) {
-    sum_all<float>(calls);
-  } else if (first.dtype == DType::i32) {
-    sum_all<std::int32_t>(calls);
-  } else {
-    return failed("fake NCCL sums f32 and i32 only");
-  }
-  return {};
+  if (first.op == Op::all_reduce || first.op == Op::reduce_scatter) reduce_all(calls);
+}
+
+bool is_in_window(const Communicator& communicator, Address address, std::uint64_t bytes) {
+  return std::ranges::any_of(communicator.windows, [&](const auto& window) {
+    return window.is_there && address >= window.address && bytes <= window.bytes &&
+           address - window.address <= window.bytes - bytes;
+  });
+}
+
+/// As 2.28.9 does for itself, without asking anybody.
+bool takes_symmetric_kernel(const Communicator& communicator, const Call& call) {
+  if (call.op == Op::broadcast || call.op == Op::all_to_all) return false;
+  const bool is_float =
+      call.dtype == DType::f32 || call.dtype == DType::bf16 || call.dtype == DType::f16;
+  if (call.op != Op::all_gather && !is_float) return false;
+  const std::uint64_t part = call.count * bytes_of(call.dtype);
+  const std::uint64_t whole = part * communicator.members;
+  return is_in_window(communicator, call.input, call.op == Op::reduce_scatter ? whole : part) &&
+         is_in_window(communicator, call.output, call.op == Op::all_gather ? whole : part);
+}
+
+/// Under the lock. The last to come moves everybody's data.
+void begin_round(Communicator* communicator, const Call& call) {
+  Clique& clique = *communicator->clique;
+  ++process().counts.calls;
+  if (takes_symmetric_kernel(*communicator, call)) ++process().counts.symmetric_calls;
+  communicator->target = clique.rounds + 1;
+  clique.calls[communicator->self] = call;
+  if (++clique.arrived < communicator->members) return;
+  clique.arrived = 0;
+  ++clique.rounds;
+  execute(clique.calls);
+  process().changed.notify_all();
+}
+
+FakeStream* stream_of(const Call& call) {
+  return static_cast<FakeStream*>(call.stream);
+}
+
+/// What a graph does: returns once all members have come, or one has ended.
+void replay(Communicator* communicator, const Call& call) {
+  std::unique_lock lock(process().mutex);
+  begin_round(communicator, call);
+  const auto clique = communicator->clique;
+  const std::uint32_t target = communicator->target;
+  process().changed.wait(lock, [&] { return clique->ended || clique->rounds >= target; });
 }
 
 Status call(Communicator* communicator, const Call* call) {
+  const bool captured = stream_of(*call) != nullptr && stream_of(*call)->capturing();
+  if (captured) {
+    stream_of(*call)->keep([communicator, kept = *call] { replay(communicator, kept); });
+  }
   const std::scoped_lock lock(process().mutex);
-  Clique& clique = *communicator->clique;
-  ++process().counts.calls;
   communicator->step = Step::call;
-  communicator->target = clique.rounds + 1;
-  clique.calls[communicator->self] = *call;
-  if (++clique.arrived < communicator->members) return {};
-  clique.arrived = 0;
-  ++clique.rounds;
-  return execute(clique.calls);
+  communicator->captured = captured;
+  if (!captured) begin_round(communicator, *call);
+  return {};
+}
+
+Status mark(Communicator* /*communicator*/, cuda::StreamHandle /*stream*/) {
+  const std::scoped_lock lock(process().mutex);
+  ++process().counts.marks;
+  return {};
+}
+
+Status mark_reached(Communicator* /*communicator*/, bool* reached) {
+  *reached = true;
+  return {};
 }
 
 Status finalize(Communicator* communicator) {
@@ -234,7 +305,11 @@ void destroy(Communicator* communicator) {
 
 void abort(Communicator* communicator) {
   const std::scoped_lock lock(process().mutex);
-  for (const bool window : communicator->windows) process().counts.windows -= window ? 1 : 0;
+  for (const auto& window : communicator->windows) {
+    process().counts.windows -= window.is_there ? 1 : 0;
+  }
+  communicator->clique->ended = true;
+  process().changed.notify_all();
   ++process().counts.aborted;
   delete communicator;
 }
@@ -278,6 +353,8 @@ const cuda::nccl::Api& fake_nccl() {
       .window_count = window_count,
       .drop_windows = drop_windows,
       .call = call,
+      .mark = mark,
+      .mark_reached = mark_reached,
       .finalize = finalize,
       .destroy = destroy,
       .abort = abort,

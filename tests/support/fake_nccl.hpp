@@ -28,6 +28,8 @@ struct FakeNcclCounts {
   std::uint32_t destroyed = 0;
   std::uint32_t windows = 0;  ///< that are registered now
   std::uint32_t calls = 0;
+  std::uint32_t symmetric_calls = 0;  ///< of them, those that NCCL would run on windows
+  std::uint32_t marks = 0;
 };
 
 /// For this thread from now on.

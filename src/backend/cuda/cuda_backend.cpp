@@ -60,6 +60,12 @@ std::size_t CudaArena::bytes() const noexcept {
   return segments_.back().offset + segments_.back().bytes;
 }
 
+std::vector<ArenaSegment> CudaArena::segments() const {
+  std::vector<ArenaSegment> pieces;
+  for (const Segment& segment : segments_) pieces.push_back({segment.offset, segment.bytes});
+  return pieces;
+}
+
 std::byte* CudaArena::of(WorldRank rank) const noexcept {
   return reinterpret_cast<std::byte*>(static_cast<std::uintptr_t>(address_of(rank)));  // NOLINT
 }

@@ -17,6 +17,12 @@
 namespace cohort::cuda {
 
 /// `local` and `of` are addresses on the device, never to be followed on the host.
+/// A piece of an arena: one allocation.
+struct ArenaSegment {
+  std::size_t offset = 0;
+  std::size_t bytes = 0;
+};
+
 class CudaArena final : public Arena {
  public:
   /// Takes and zeroes this rank's first segment. Local. Throws: Error{usage} unless `bytes` are
@@ -37,6 +43,9 @@ class CudaArena final : public Arena {
   void map_peers(TimePoint deadline) override;
   std::uint64_t registrations() const noexcept override { return registrations_; }
   std::byte* of(WorldRank rank) const noexcept override;
+
+  /// By offset; the same on all ranks once they are mapped.
+  std::vector<ArenaSegment> segments() const;
 
   /// Of world rank 0's arena: `Members::arenas`.
   Address base() const noexcept { return range_.base(); }

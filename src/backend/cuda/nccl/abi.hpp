@@ -19,7 +19,7 @@
 namespace cohort::cuda::nccl {
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t kAbiVersion = 2;
+inline constexpr std::uint32_t kAbiVersion = 3;
 /// `const Api* cohort_nccl_plugin(std::uint32_t abi_version)`, null if built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_nccl_plugin";
 /// Names the NCCL to load; without it the usual search for libnccl.so.2, which finds first what the
@@ -84,6 +84,11 @@ struct Api {
   Status (*drop_windows)(Communicator* communicator, std::uint32_t kept);
   /// Puts a collective into its stream, or begins to: `progress` tells when it is there.
   Status (*call)(Communicator* communicator, const Call* call);
+  /// Remembers what has been put into the stream so far. Not while it is being captured.
+  Status (*mark)(Communicator* communicator, StreamHandle stream);
+  /// Whether what was remembered last has ended, without waiting; true if nothing was. Asks for
+  /// nothing of the stream, which may be gone.
+  Status (*mark_reached)(Communicator* communicator, bool* reached);
   /// Begins to end: what is in streams is awaited. Then `destroy`.
   Status (*finalize)(Communicator* communicator);
   /// Frees a finalized communicator; waits until its peers let go of it.

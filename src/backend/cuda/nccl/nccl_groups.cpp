@@ -301,7 +301,7 @@ bool NcclGroups::is_in_window(Address address, std::uint64_t bytes) const noexce
   });
 }
 
-void NcclGroups::run(std::size_t group, const nccl::Call& call) {
+void NcclGroups::run(std::size_t group, const nccl::Call& call, bool captured) {
   Entry& entry = member(group);
   options_.deadline = domain_.deadline_after(domain_.limits().steady);
   options_.in_attempt = false;
@@ -316,7 +316,29 @@ void NcclGroups::run(std::size_t group, const nccl::Call& call) {
     if (domain_.poisoned() || Clock::now() > options_.deadline) settle(what());
     ::sched_yield();
   }
+  if (is_ok(failure) && !captured) failure = api_->mark(entry.communicator, call.stream);
   if (!is_ok(failure)) fail(what(), failure);
+}
+
+/// Windows must not go while a kernel of the caller's stream still uses them.
+void NcclGroups::await_marks() {
+  for (const Entry& entry : entries_) {
+    if (entry.communicator == nullptr) continue;
+    const auto& ranks = entry.spec.ranks;
+    Status failure;
+    bool reached = false;
+    const auto look = [&] {
+      failure = api_->mark_reached(entry.communicator, &reached);
+      return reached || !is_ok(failure);
+    };
+    if (!look()) {
+      domain_.wait_until(ranks[(*entry.self + 1) % ranks.size()], options_.deadline, look, [&] {
+        return host::WaitSubject{options_.phase,
+                                 "waiting for NCCL's calls on " + text_of(entry.spec)};
+      });
+    }
+    if (!is_ok(failure)) fail("end its calls on " + text_of(entry.spec), failure);
+  }
 }
 
 void NcclGroups::warm(std::size_t group, nccl::Call call, TimePoint deadline) {
@@ -345,6 +367,7 @@ void NcclGroups::warm(std::size_t group, nccl::Call call, TimePoint deadline) {
 void NcclGroups::close(TimePoint deadline) {
   options_.deadline = deadline;
   options_.in_attempt = false;
+  await_marks();
   domain_.all_gather({}, options_.phase, deadline);
   shrink_to(0);
   for (Entry& entry : entries_) {

@@ -78,6 +78,8 @@ class NcclGroups {
   /// Device memory that NCCL took so far, as the device tells: only right while nobody else takes
   /// any.
   std::uint64_t device_bytes() const noexcept { return device_bytes_; }
+  /// Of each member's arena.
+  std::size_t segment_count() const noexcept { return segments_.size(); }
 
   /// Registers segments behind those that are there. Collective over the domain.
   void extend(std::span<const NcclSegment> added, TimePoint deadline, bool in_attempt);
@@ -95,10 +97,12 @@ class NcclGroups {
   /// Puts a call into its stream, or into the graph that is captured there. Requires: this rank is
   /// a member; the call's header step is in the stream: a kernel of ours that compares hashes and
   /// ends before dependents begin, which below 2.30.7 is also what symmetric kernels need in front
-  /// of them. Cost: some 20 us for NCCL's own thread; nothing in a replay.
-  void run(std::size_t group, const nccl::Call& call);
+  /// of them. `captured`: the call goes into a graph. Cost: some 20 us for NCCL's own thread;
+  /// nothing in a replay.
+  void run(std::size_t group, const nccl::Call& call, bool captured = false);
 
-  /// Ends all communicators in order. Collective over the domain.
+  /// Ends all communicators in order, once calls outside graphs have ended. Collective over the
+  /// domain.
   void close(TimePoint deadline);
 
  private:
@@ -121,6 +125,7 @@ class NcclGroups {
   bool poll(Status& failure) noexcept;
   [[noreturn]] void fail(const std::string& what, const Status& status);
   void end(bool abort) noexcept;
+  void await_marks();
   std::uint64_t free_bytes() const;
   Entry& member(std::size_t group);
 

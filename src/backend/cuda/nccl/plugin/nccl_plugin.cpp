@@ -15,6 +15,7 @@ namespace cohort::cuda::nccl {
 struct Communicator {
   ncclComm_t handle = nullptr;
   int device = 0;
+  cudaEvent_t mark = nullptr;         ///< made by the first `mark`
   std::vector<ncclWindow_t> windows;  ///< reserved before NCCL is given places in it
 };
 
@@ -204,6 +205,36 @@ Status call(Communicator* communicator, const Call* call) noexcept {
   return failure(Status::Code::unsupported, "this NCCL has no such operation");
 }
 
+Status mark(Communicator* communicator, StreamHandle stream) noexcept {
+  const OnDevice on(communicator->device);
+  if (!is_ok(on.status())) return on.status();
+  if (communicator->mark == nullptr) {
+    COHORT_CUDA_TRY(cudaEventCreateWithFlags, &communicator->mark, cudaEventDisableTiming);
+  }
+  // Calls on one communicator follow each other, whatever their streams: NCCL sees to it.
+  COHORT_CUDA_TRY(cudaEventRecord, communicator->mark, static_cast<cudaStream_t>(stream));
+  return succeeded();
+}
+
+Status mark_reached(Communicator* communicator, bool* reached) noexcept {
+  *reached = true;
+  if (communicator->mark == nullptr) return succeeded();
+  const OnDevice on(communicator->device);
+  if (!is_ok(on.status())) return on.status();
+  const cudaError_t error = cudaEventQuery(communicator->mark);
+  *reached = error == cudaSuccess;
+  return error == cudaErrorNotReady ? succeeded() : status_of("cudaEventQuery", error);
+}
+
+/// Once NCCL has let go of what it points to.
+void forget(Communicator* communicator) noexcept {
+  if (communicator->mark != nullptr) {
+    const OnDevice on(communicator->device);
+    if (is_ok(on.status())) cudaEventDestroy(communicator->mark);
+  }
+  delete communicator;
+}
+
 Status finalize(Communicator* communicator) noexcept {
   return nccl_status("ncclCommFinalize", library().finalize(communicator->handle),
                      communicator->handle);
@@ -211,12 +242,12 @@ Status finalize(Communicator* communicator) noexcept {
 
 void destroy(Communicator* communicator) noexcept {
   library().destroy(communicator->handle);
-  delete communicator;
+  forget(communicator);
 }
 
 void abort(Communicator* communicator) noexcept {
   library().abort(communicator->handle);
-  delete communicator;
+  forget(communicator);
 }
 
 Status free_bytes(std::uint32_t device, std::uint64_t* bytes) noexcept {
@@ -247,6 +278,8 @@ constexpr Api kApi{
     .window_count = window_count,
     .drop_windows = drop_windows,
     .call = call,
+    .mark = mark,
+    .mark_reached = mark_reached,
     .finalize = finalize,
     .destroy = destroy,
     .abort = abort,
