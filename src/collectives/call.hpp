@@ -26,6 +26,8 @@ struct Call {
   std::span<const std::size_t> counts;
   void* stream = nullptr;         ///< of calls on GPU memory
   const RmsNorm* norm = nullptr;  ///< of the output's rows, behind a sum
+  /// What a session does for itself: on paths of its own, whatever the table says.
+  bool on_own_paths = false;
 };
 
 constexpr bool is_reduction(Op op) noexcept {

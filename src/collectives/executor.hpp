@@ -25,6 +25,12 @@ class Executor {
 
   /// Resolves what lies in peers' arenas, once they are mapped and before the first call.
   virtual void attach() = 0;
+  /// What becomes of a call for which the table says `choice`, with operands in the arena and of
+  /// `bytes` as members agree on them. Local.
+  virtual PathChoice settled(GroupKind /*kind*/, Op /*op*/, DType /*dtype*/, std::size_t /*bytes*/,
+                             PathChoice choice) const {
+    return choice;
+  }
   /// Runs one call. Collective over this rank's group of `kind`.
   virtual Verdict run(GroupKind kind, const Call& call) = 0;
   /// Copies and zeroes within this rank's memory, in the order of the stream. Local.

@@ -1,5 +1,5 @@
 // Calls. What faults mean is in cuda_faults.cpp, books and the states of channels in
-// cuda_books.cpp.
+// cuda_books.cpp, calls on NCCL in nccl_launch.cpp.
 
 #include "collectives/cuda/cuda_executor.hpp"
 
@@ -75,6 +75,7 @@ CudaExecutor::CudaExecutor(const CudaRank& rank, const Plan& plan, const heap::A
       pools_(options.pools),
       limits_(options.limits),
       crowded_(options.crowded),
+      nccl_(options.nccl),
       is_first_(previous == nullptr) {
   first_channel_.fill(kNone);
   if (previous == nullptr) {
@@ -172,47 +173,49 @@ Verdict CudaExecutor::run(GroupKind kind, const Call& call) {
     throw Error(ErrorCode::unsupported, "there is no send and recv on memory cuda", std::nullopt,
                 std::string(to_string(call.op)));
   }
-  const PathChoice choice = choice_of(channel, call);
+  const Choice choice = choice_of(channel, call);
   throw_if_strict_forbids(channel, call, choice);
   if (auto fault = collectives::find_fault(call, size_of(channel), channel.self)) {
     refuse(channel, call, *fault);
   }
   const KernelCall kernel = kernel_of(channel, call);
   if (auto fault = find_fault(channel, call, kernel)) refuse(channel, call, *fault);
-  if (choice.path == Path::local) {
+  if (choice.taken.path == Path::local) {
     run_local(channel, call);
     if (call.norm != nullptr) {
       norm_on_device(rank_.device, *call.norm, call.output.data, call.stream);
     }
   } else {
-    launch(channel, call, kernel, choice.path);
+    launch(channel, call, kernel, choice);
   }
-  return {choice.path, choice.reason, 0};
+  return {choice.taken.path, choice.taken.reason, 0};
 }
 
-PathChoice CudaExecutor::choice_of(const Channel& channel, const Call& call) const noexcept {
+PathChoice CudaExecutor::own_choice(const PathTable& table, std::uint32_t size, Op op, DType dtype,
+                                    std::size_t bytes) const noexcept {
   collectives::PathInputs inputs;
-  inputs.group_size = size_of(channel);
-  inputs.op = call.op;
-  inputs.bytes = collectives::agreed_bytes(call);
-  inputs.dtype = call.dtype;
+  inputs.group_size = size;
+  inputs.op = op;
+  inputs.bytes = bytes;
+  inputs.dtype = dtype;
   inputs.crowded = crowded_;
   inputs.memory = Memory::cuda;
-  return collectives::choose_path(plan_->options().path_table, inputs);
+  return collectives::choose_path(table, inputs);
 }
 
-/// Agreed on by all members, so nobody is left waiting.
-void CudaExecutor::throw_if_strict_forbids(const Channel& channel, const Call& call,
-                                           PathChoice choice) const {
-  const bool allowed = choice.reason == Reason::ok || choice.reason == Reason::group_size_one ||
-                       choice.reason == Reason::dtype_unsupported;  // refused later
-  if (!plan_->options().strict || allowed) return;
+/// What is agreed on by all members is thrown at once, so nobody is left waiting.
+void CudaExecutor::throw_if_strict_forbids(Channel& channel, const Call& call, Choice choice) {
+  const Reason reason = choice.taken.reason;
+  const bool allowed = reason == Reason::ok || reason == Reason::group_size_one ||
+                       reason == Reason::dtype_unsupported;  // refused later
+  if (!plan_->options().strict || allowed || call.on_own_paths) return;
+  const std::string why = "would take path " + std::string(to_string(choice.taken.path)) +
+                          " with reason " + std::string(to_string(reason)) + ": " +
+                          std::string(explain(reason));
+  if (choice.by_operands) refuse(channel, call, "strict: it " + why);
   throw Error(ErrorCode::strict_miss,
               "strict: " + std::string(to_string(call.op)) + " on " +
-                  collectives::describe(channel.identity.kind, channel.ranks) +
-                  " would take path " + std::string(to_string(choice.path)) + " with reason " +
-                  std::string(to_string(choice.reason)) + ": " +
-                  std::string(explain(choice.reason)),
+                  collectives::describe(channel.identity.kind, channel.ranks) + " " + why,
               std::nullopt, std::string(to_string(call.op)));
 }
 
@@ -258,8 +261,10 @@ KernelCall CudaExecutor::kernel_of(const Channel& channel, const Call& call) {
   return kernel;
 }
 
-void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& whole, Path path) {
-  const std::uint64_t hash = collectives::call_hash(channel.identity, call, path);
+void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& whole,
+                          Choice choice) {
+  const Path path = choice.taken.path;
+  const std::uint64_t hash = hash_of(channel, call, path);
   ChannelNotes& notes = *channel.notes[channel.self];
   const std::uint64_t made = notes.made.load(std::memory_order_relaxed) + 1;
   // First of all: a member that refuses this call must not wait for one that a full stream holds
@@ -272,8 +277,9 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
   const auto put = [&](KernelCall& kernel, FunctionRef<void()> enqueue) {
     kernel.hash = launch_hash(hash, kernel, number);
     if (number == 0) {
-      kernel.tally =
-          address(rank_.arena.local()) + heap::device_tally_offset(channel.region, call.op, path);
+      kernel.tally = address(rank_.arena.local()) +
+                     heap::device_tally_offset(channel.region, call.op,
+                                               heap::tally_index(choice.taken, choice.missed));
       kernel.tally_bytes = call.op == Op::barrier ? 0 : input_bytes(call);
     }
     // Before a peer can meet the hash.
@@ -287,8 +293,12 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
     }
     ++number;
   };
+  const auto put_all = [&](const KernelCall& kernels, Path on) {
+    for_each_launch(kernels, on, limits_, window_counts_,
+                    [&](KernelCall& kernel) { put(kernel, [&] { rank_.device.launch(kernel); }); });
+  };
   std::optional<KernelCall> fused;
-  if (call.norm != nullptr) {
+  if (call.norm != nullptr && !is_on_nccl(path)) {
     const auto hidden = static_cast<std::uint32_t>(call.norm->weight.elements);
     fused = plan_fused(whole, path, hidden, limits_);
   }
@@ -296,12 +306,16 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
     put(*fused, [&] {
       rank_.device.launch_fused({*fused, device_norm(*call.norm), kFusedBlocksPerRow});
     });
+    return;
+  }
+  if (is_on_nccl(path)) {
+    put_all(header_step(whole), Path::gpu_ll);
+    run_on_nccl(channel, call, captured);
   } else {
-    for_each_launch(whole, path, limits_, window_counts_,
-                    [&](KernelCall& kernel) { put(kernel, [&] { rank_.device.launch(kernel); }); });
-    if (call.norm != nullptr) {
-      norm_on_device(rank_.device, *call.norm, call.output.data, call.stream);
-    }
+    put_all(whole, path);
+  }
+  if (call.norm != nullptr) {
+    norm_on_device(rank_.device, *call.norm, call.output.data, call.stream);
   }
 }
 

@@ -28,6 +28,7 @@
 #include "collectives/cuda/channel_notes.hpp"
 #include "collectives/cuda/fault_watch.hpp"
 #include "collectives/cuda/launch_plan.hpp"
+#include "collectives/cuda/nccl_calls.hpp"
 #include "collectives/executor.hpp"
 #include "collectives/ledger.hpp"
 #include "heap/arena_layout.hpp"
@@ -43,6 +44,7 @@ struct CudaExecutorOptions {
   std::size_t kept_bytes = 0;
   GridLimits limits;
   const heap::Pools* pools = nullptr;
+  NcclCalls* nccl = nullptr;  ///< of plans that ask for it; outlives all executors
 };
 
 /// What outlives an executor, and is the session's.
@@ -64,6 +66,8 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   CudaExecutor& operator=(const CudaExecutor&) = delete;
 
   void attach() override;
+  PathChoice settled(GroupKind kind, Op op, DType dtype, std::size_t bytes,
+                     PathChoice choice) const override;
   Verdict run(GroupKind kind, const collectives::Call& call) override;
   void move(std::span<const LocalMove> moves, void* stream) override;
   void norm(ConstTensor input, const RmsNorm& norm, void* stream) override;
@@ -100,13 +104,26 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   void open(const heap::ChannelRegion& region, const CudaExecutor* previous,
             const CudaExecutorOptions& options);
   void initialise(const Channel& channel, std::uint64_t sequence) const;
-  PathChoice choice_of(const Channel& channel, const collectives::Call& call) const noexcept;
-  void throw_if_strict_forbids(const Channel& channel, const collectives::Call& call,
-                               PathChoice choice) const;
+  /// What the table says, and what became of it.
+  struct Choice {
+    PathChoice taken;
+    bool missed = false;       ///< NCCL was to take the call and does not
+    bool by_operands = false;  ///< because of where this rank's operands lie
+  };
+  PathChoice own_choice(const PathTable& table, std::uint32_t size, Op op, DType dtype,
+                        std::size_t bytes) const noexcept;
+  Choice choice_of(const Channel& channel, const collectives::Call& call) const;
+  void throw_if_strict_forbids(Channel& channel, const collectives::Call& call, Choice choice);
   std::optional<std::string> find_fault(const Channel& channel, const collectives::Call& call,
                                         const KernelCall& kernel) const;
   KernelCall kernel_of(const Channel& channel, const collectives::Call& call);
-  void launch(Channel& channel, const collectives::Call& call, const KernelCall& whole, Path path);
+  void launch(Channel& channel, const collectives::Call& call, const KernelCall& whole,
+              Choice choice);
+  /// Over everything that all members must state alike, places in the arena too where NCCL takes
+  /// them for the same on all members.
+  std::uint64_t hash_of(const Channel& channel, const collectives::Call& call, Path path) const;
+  NcclRoute nccl_route_of(const Channel& channel, const collectives::Call& call, Path wanted) const;
+  void run_on_nccl(const Channel& channel, const collectives::Call& call, bool captured);
   void run_local(Channel& channel, const collectives::Call& call);
   [[noreturn]] void refuse(Channel& channel, const collectives::Call& call, const std::string& why);
   void await_made(const Channel& channel, std::uint32_t member, std::uint64_t call,
@@ -115,6 +132,7 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   std::uint64_t counter_of(const Channel& channel, std::uint32_t member) const;
   const Channel* find(std::uint32_t name) const noexcept;
   std::string describe(const Channel& channel, std::uint64_t hash, std::uint32_t member) const;
+  std::string misplaced(const Channel& channel, const FaultRecord& record) const;
   Reason tallied_reason(Path path) const noexcept;
   void add_tallies(const Channel& channel, collectives::Ledger& ledger) const;
 
@@ -124,7 +142,9 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   const heap::Pools* pools_;
   GridLimits limits_;
   bool crowded_;
-  bool is_first_;  // else another one reads fault records until this one inherits its ledger
+  NcclCalls* nccl_;
+  PathTable own_paths_;  // the built-in one, for what NCCL does not take
+  bool is_first_;        // else another one reads fault records until this one inherits its ledger
   std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)
   std::array<std::size_t, kGroupKindCount> first_channel_{};  // by kind; kNone if not planned
   std::vector<std::uint64_t> counts_;                         // of the call in hand, in bytes

@@ -114,7 +114,8 @@ Error CudaExecutor::error_of(const FaultRecord& record) const {
       return Error(ErrorCode::mismatch,
                    "the members' calls differ" + where + ": " + self + " made " + mine + ", " +
                        text_of(peer) + " made " +
-                       describe(*channel, record.their_hash, record.member),
+                       describe(*channel, record.their_hash, record.member) +
+                       misplaced(*channel, record),
                    peer, "kernel");
     default:
       return Error(ErrorCode::usage,
