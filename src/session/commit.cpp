@@ -181,6 +181,12 @@ std::unique_ptr<SessionState> commit_steps(World& world, const Plan& plan,
   run_agreed(domain, kPhase, deadline, StepKind::local, [&] { state->allocate(); });
   test_point("commit.map");
   run_agreed(domain, kPhase, deadline, StepKind::exchanging, [&] { state->map_peers(deadline); });
+  if (plan.options().nccl != NcclUse::off) {
+    test_point("commit.nccl");
+    run_agreed(domain, kPhase, deadline, StepKind::exchanging,
+               [&] { state->connect_nccl(deadline); });
+    state->refuse_without_nccl();
+  }
   test_point("commit.prove");
   run_agreed(domain, kPhase, deadline, StepKind::exchanging, [&] { state->prove_slots(); });
   test_point("commit.decide");

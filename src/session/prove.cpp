@@ -99,6 +99,7 @@ void SessionState::prove_operand(GroupKind kind, void* memory, std::size_t bytes
   call.input = all;
   call.output = all;
   call.stream = memory_->own_stream();
+  call.on_own_paths = host_words_ != nullptr;  // NCCL's have been warmed
   static_cast<void>(executor_->run(kind, call));
   if (host_words_) executor_->wait(call.stream);
   bool shows = true;

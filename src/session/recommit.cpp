@@ -138,6 +138,8 @@ void SessionState::map_next(Next& next, host::Domain::TimePoint deadline) {
   next.executor = memory_->make_executor(parts);
   arena_->map_peers(deadline);
   if (host_words_) host_words_->map_peers(deadline);
+  test_point("recommit.nccl");
+  memory_->extend_nccl(*arena_, deadline);
   next.executor->attach();
 }
 
@@ -241,6 +243,7 @@ void SessionState::check_new_pools(const Next& next) const {
 }
 
 void SessionState::drop_extension(std::uint64_t strays) noexcept {
+  memory_->shrink_nccl(*arena_, layout_.arena.bytes);
   arena_->shrink_to(layout_.arena.bytes);
   if (private_slots_) private_slots_->shrink_to(layout_.private_slots.bytes);
   if (host_words_) host_words_->shrink_to(layout_.host_words.bytes);

@@ -19,11 +19,13 @@
 #include "collectives/cuda/fault_watch.hpp"
 #include "collectives/host/host_executor.hpp"
 #include "session/device_api.hpp"
+#include "session/nccl_setup.hpp"
 
 namespace cohort {
 namespace {
 
 std::atomic<const cuda::Api*> api_of_tests{nullptr};
+std::atomic<const cuda::nccl::Api*> nccl_of_tests{nullptr};
 
 class HostMemory final : public SessionMemory {
  public:
@@ -103,6 +105,11 @@ class CudaMemory final : public SessionMemory {
       fewest = std::min(fewest, word.threads / (sharers * spare));
     }
     limits_.resident_threads = static_cast<std::uint32_t>(fewest);
+    if (plan.options().nccl == NcclUse::off) return;
+    std::vector<std::string> pci;
+    for (const DeviceWord& word : words) pci.emplace_back(word.pci);
+    nccl_ = std::make_unique<NcclSetup>(*domain_, device_, nccl_api(), stream_, plan,
+                                        agree_on_nvlink(pci, deadline));
   }
 
   Backend& backend() override { return backend_; }
@@ -115,9 +122,28 @@ class CudaMemory final : public SessionMemory {
     options.kept_bytes = parts.kept_bytes;
     options.limits = limits_;
     options.pools = &parts.pools;
+    options.nccl = nccl_ ? &nccl_->calls() : nullptr;
     return std::make_unique<cuda::CudaExecutor>(
         cuda::CudaRank{*domain_, *device_, watch_, parts.arena, *parts.host_words}, parts.plan,
         parts.layout, parts.slots, static_cast<const cuda::CudaExecutor*>(parts.previous), options);
+  }
+
+  void connect_nccl(const Plan& plan, const heap::ArenaLayout& layout, const Arena& arena,
+                    host::Domain::TimePoint deadline) override {
+    if (nccl_) nccl_->connect(plan, layout, on_device(arena), deadline);
+  }
+  std::string nccl_refusal() const override { return nccl_ ? nccl_->refusal() : std::string(); }
+  void extend_nccl(const Arena& arena, host::Domain::TimePoint deadline) override {
+    if (nccl_) nccl_->extend(on_device(arena), deadline);
+  }
+  void shrink_nccl(const Arena& arena, std::size_t bytes) noexcept override {
+    if (nccl_) nccl_->shrink(on_device(arena), bytes);
+  }
+  void close_nccl(host::Domain::TimePoint deadline) override {
+    if (nccl_) nccl_->close(deadline);
+  }
+  void abandon_nccl() noexcept override {
+    if (nccl_) nccl_->abandon();
   }
 
   void start(Arena& arena) override { watch_.start(cuda::OpenDevice::host(arena.local())); }
@@ -132,6 +158,21 @@ class CudaMemory final : public SessionMemory {
   }
 
  private:
+  /// Of this memory's own making.
+  static const cuda::CudaArena& on_device(const Arena& arena) {
+    return static_cast<const cuda::CudaArena&>(arena);
+  }
+
+  bool agree_on_nvlink(std::span<const std::string> pci, host::Domain::TimePoint deadline) const {
+    const bool mine = reaches_all_by_nvlink(*device_, pci);
+    bool all = true;
+    for (const auto& bytes :
+         domain_->all_gather(std::as_bytes(std::span(&mine, 1)), "commit", deadline)) {
+      all = all && !bytes.empty() && bytes.front() != std::byte{0};
+    }
+    return all;
+  }
+
   void check_granule() const {
     if (heap::kDeviceGranuleBytes % device_->granule_bytes() == 0) return;
     domain_->fail(Error(ErrorCode::unsupported,
@@ -147,6 +188,7 @@ class CudaMemory final : public SessionMemory {
   cuda::FaultWatch watch_;
   cuda::GridLimits limits_;
   cuda::StreamHandle stream_ = nullptr;
+  std::unique_ptr<NcclSetup> nccl_;  // of plans that ask for it
 };
 
 /// Throws: Error{usage} if what the environment says is no number.
@@ -182,8 +224,13 @@ const cuda::Api& device_api() {
   return api != nullptr ? *api : cuda::require_devices();
 }
 
-void set_device_api(const cuda::Api* api) noexcept {
+const cuda::nccl::Api* nccl_api() {
+  return api_of_tests.load() != nullptr ? nccl_of_tests.load() : cuda::loaded_plugin().nccl;
+}
+
+void set_device_api(const cuda::Api* api, const cuda::nccl::Api* nccl) noexcept {
   api_of_tests.store(api);
+  nccl_of_tests.store(nccl);
 }
 
 std::unique_ptr<SessionMemory> make_session_memory(host::Domain& domain, Memory memory,

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <cohort/plan.hpp>
@@ -48,6 +49,21 @@ class SessionMemory {
   /// From the first executor on until the session ends.
   virtual void start(Arena& arena) = 0;
   virtual void stop() noexcept = 0;
+
+  /// Connects what the plan asks for of NCCL and shows it the arena, then puts every kind of call
+  /// through it once. Collective over the domain; all get the same answer of `refusal`.
+  virtual void connect_nccl(const Plan& /*plan*/, const heap::ArenaLayout& /*layout*/,
+                            const Arena& /*arena*/, host::Domain::TimePoint /*deadline*/) {}
+  /// Why the plan cannot have what it asks for of NCCL, or empty.
+  virtual std::string nccl_refusal() const { return {}; }
+  /// Shows NCCL what has been added to the arena, in an attempt of the domain. Collective.
+  virtual void extend_nccl(const Arena& /*arena*/, host::Domain::TimePoint /*deadline*/) {}
+  /// Takes it back: of the arena its first `bytes` will be left. Local.
+  virtual void shrink_nccl(const Arena& /*arena*/, std::size_t /*bytes*/) noexcept {}
+  /// Ends what was connected, all ranks together. Collective.
+  virtual void close_nccl(host::Domain::TimePoint /*deadline*/) {}
+  /// Ends it whatever peers do: kernels that wait for them in vain. Local.
+  virtual void abandon_nccl() noexcept {}
 
   /// Where the session itself puts calls, so that they wait for nobody else's work.
   virtual void* own_stream() const noexcept { return nullptr; }

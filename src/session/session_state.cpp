@@ -45,9 +45,14 @@ void SessionState::tell_of_dropping() noexcept {
 
 /// Before the arena goes: kernels that still run would fault, and take the process's GPU with them.
 void SessionState::end_calls() noexcept {
+  // Kernels of NCCL that wait for peers in vain hold up the stream in front of our own.
+  if (memory_ && domain_->poisoned()) memory_->abandon_nccl();
   const bool ended =
       !executor_ || executor_->quiesce(domain_->deadline_after(domain_->limits().steady));
-  if (memory_) memory_->stop();
+  if (memory_) {
+    memory_->abandon_nccl();
+    memory_->stop();
+  }
   if (ended) return;
   log(LogLevel::error, "rank " + std::to_string(domain_->rank().index()) +
                            " keeps memory of a session whose calls have not ended");
@@ -91,6 +96,19 @@ void SessionState::map_peers(host::Domain::TimePoint deadline) {
   executor_ = std::move(executor);
   memory_->start(*arena_);
   domain_->add_history(*this);
+}
+
+void SessionState::connect_nccl(host::Domain::TimePoint deadline) {
+  memory_->connect_nccl(plan_, layout_, *arena_, deadline);
+}
+
+void SessionState::refuse_without_nccl() const {
+  const std::string refusal = memory_->nccl_refusal();
+  if (refusal.empty()) return;
+  throw Error(ErrorCode::unsupported,
+              "the plan asks for NCCL (" + std::string(to_string(plan_.options().nccl)) +
+                  "), which cannot be used: " + refusal,
+              std::nullopt, "commit");
 }
 
 std::string SessionState::last_calls_of(WorldRank rank) const {
@@ -186,9 +204,10 @@ Buffer SessionState::take(SlotId slot) {
 }
 
 PathChoice SessionState::explain(GroupKind kind, Op op, DType dtype, std::size_t bytes) const {
-  return collectives::choose_path(plan_.options().path_table,
-                                  {plan_.layout().group_size(kind), plan_.options().symmetry, op,
+  const PathChoice chosen = collectives::choose_path(
+      plan_.options().path_table, {plan_.layout().group_size(kind), plan_.options().symmetry, op,
                                    bytes, dtype, Reason::ok, crowded_, plan_.options().memory});
+  return executor_->settled(kind, op, dtype, bytes, chosen);
 }
 
 Verdict SessionState::run(GroupKind kind, const collectives::Call& call) {
@@ -231,6 +250,7 @@ void SessionState::close(std::chrono::milliseconds limit) {
       static_cast<void>(executor_->quiesce(deadline));
       test_point("close.meet");
       domain_->all_gather({}, "close", deadline);
+      memory_->close_nccl(deadline);
       lost = lost_messages(deadline);
       test_point("close.leave");
     });

@@ -61,6 +61,11 @@ class SessionState final : public host::CallHistory {
   void set_first_sequence(std::uint64_t sequence) noexcept { first_sequence_ = sequence; }
   /// Writes this rank's synchronisation words, then maps every peer's arena. Collective.
   void map_peers(host::Domain::TimePoint deadline);
+  /// Connects NCCL where the plan asks for it. Collective. What it cannot do, `refuse_without_nccl`
+  /// throws once all ranks know, and on all of them.
+  void connect_nccl(host::Domain::TimePoint deadline);
+  /// Throws: Error{unsupported} with the rank and its reason.
+  void refuse_without_nccl() const;
   /// Runs every slot's path once at its maximum and checks what arrives. Collective.
   void prove_slots();
   /// From here on the session only moves data.
