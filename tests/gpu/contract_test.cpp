@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <string>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
@@ -22,6 +24,12 @@ using test::RankMode;
 
 /// Streams of ranks that share a device must not share a queue of it: before CUDA is there.
 const bool kQueuesForAll = ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0) == 0;
+
+/// NCCL takes plain calls only where it registers no operands of its own accord; on machines of
+/// tests NVLink multicast stays off.
+const bool kNcclIsTold = ::setenv("NCCL_LOCAL_REGISTER", "0", 0) == 0 &&
+                         ::setenv("NCCL_GRAPH_REGISTER", "0", 0) == 0 &&
+                         ::setenv("NCCL_NVLS_ENABLE", "0", 0) == 0;
 
 /// Looks at operands through copies; memory outside the arena is the device's too.
 class DeviceAccess final : public contract::OperandAccess {
@@ -88,6 +96,9 @@ void run_contract(RankMode mode, const LayoutSizes& sizes, PlanOptions options =
     if (api == nullptr) return "skipped: " + missing;
     std::uint32_t count = 0;
     cuda::throw_unless_ok(api->device_count(&count), "counting GPUs");
+    if (options.nccl != NcclUse::off && count < world.size()) {
+      return std::string("skipped: NCCL wants a GPU for each rank");
+    }
     if (mode == RankMode::processes && count < world.size()) {
       return std::string("skipped: processes that share a GPU run by turns");
     }
@@ -134,6 +145,23 @@ TEST_P(GpuContractOfPaths, Holds) {
 INSTANTIATE_TEST_SUITE_P(Paths, GpuContractOfPaths,
                          testing::Values(Path::gpu_ll, Path::gpu_lamport, Path::gpu_two_shot),
                          [](const auto& path) { return std::string(to_string(path.param)); });
+
+// Sums of floats stay ours: NCCL's have other bits, which the contract does not take.
+using ModeAndPath = std::tuple<RankMode, Path>;
+class GpuContractOnNccl : public testing::TestWithParam<ModeAndPath> {};
+
+TEST_P(GpuContractOnNccl, Holds) {
+  const auto [mode, path] = GetParam();
+  run_contract(mode, {.tp = 2}, {.path_table = PathTable::pinned(path), .nccl = NcclUse::gathers});
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, GpuContractOnNccl,
+                         testing::Combine(testing::Values(RankMode::threads, RankMode::processes),
+                                          testing::Values(Path::nccl_symmetric, Path::nccl_plain)),
+                         [](const testing::TestParamInfo<ModeAndPath>& param) {
+                           return test::to_string(std::get<0>(param.param)) + "_" +
+                                  std::string(to_string(std::get<1>(param.param)));
+                         });
 
 }  // namespace
 }  // namespace cohort
