@@ -102,6 +102,12 @@ void SessionState::make_next(const Plan& plan, Next& next, host::Domain::TimePoi
   run_agreed(*domain_, kPhase, deadline, StepKind::local, [&] { extend(next); });
   test_point("recommit.map");
   run_agreed(*domain_, kPhase, deadline, StepKind::exchanging, [&] { map_next(next, deadline); });
+  if (plan.options().nccl != NcclUse::off) {
+    // Not by steps: members wait for each other within NCCL, and hear that one has failed only by
+    // the attempt's end.
+    test_point("recommit.nccl");
+    memory_->extend_nccl(*arena_, deadline);
+  }
   test_point("recommit.stamp");
   run_agreed(*domain_, kPhase, deadline, StepKind::local, [&] { stamp_new_slots(next); });
   test_point("recommit.prove");
@@ -138,8 +144,6 @@ void SessionState::map_next(Next& next, host::Domain::TimePoint deadline) {
   next.executor = memory_->make_executor(parts);
   arena_->map_peers(deadline);
   if (host_words_) host_words_->map_peers(deadline);
-  test_point("recommit.nccl");
-  memory_->extend_nccl(*arena_, deadline);
   next.executor->attach();
 }
 

@@ -301,7 +301,12 @@ TEST(NcclPaths, AreRefusedWhenStrict) {
   const auto strict = [](World& world) {
     Session session =
         commit(world, plan_of(options_of(Path::nccl_symmetric, NcclUse::reductions, true)));
-    static_cast<void>(sum_ones(session));
+    try {
+      static_cast<void>(sum_ones(session));
+    } catch (const Error&) {
+      session.close();  // nothing of the session is lost
+      throw;
+    }
     return std::string();
   };
   expect_all(run(2, strict, on_all(newer)), ErrorCode::strict_miss,
@@ -451,7 +456,7 @@ TEST(NcclSession, ShowsNcclWhatARecommitAdds) {
   EXPECT_EQ(counts.windows, 0U);
 }
 
-TEST(NcclSession, GoesOnWithItsOldPlanIfNcclDoesNotTakeTheNewMemory) {
+TEST(NcclSession, TellsAllRanksIfNcclDoesNotTakeTheNewMemory) {
   const auto results = run(2, [](World& world) {
     Session session = commit(world, plan_of(options_of(Path::nccl_symmetric)));
     FakeNcclFaults faults;
@@ -466,7 +471,9 @@ TEST(NcclSession, GoesOnWithItsOldPlanIfNcclDoesNotTakeTheNewMemory) {
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::nccl) << error.what();
       EXPECT_THAT(error.what(), HasSubstr("on rank 1"));
+      EXPECT_THAT(error.what(), HasSubstr("fake NCCL: no socket"));
     }
+    meet(world);
     return std::string();
   });
   test::expect_no_errors(results);
