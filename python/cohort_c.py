@@ -55,6 +55,8 @@ PlanOptions = _struct(
     lanes=c_uint32,
     memory=c_uint32,
     reserve_bytes=c_size_t,
+    nccl=c_uint32,
+    reserved=c_uint32,
 )
 PoolSpec = _struct(
     "PoolSpec", bytes=c_size_t, block_bytes_max=c_size_t, groups=c_uint32, reserved=c_uint32

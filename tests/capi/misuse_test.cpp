@@ -309,6 +309,11 @@ TEST(CApiStructs, OfAnotherVersionKeepTheirMeaning) {
   options.memory = 3;
   expect_usage(cohort_plan_create(layout, &options, &plan), "options.memory is 3, not 0 or 1");
   options = sized<cohort_plan_options>();
+  options.nccl = 3;
+  expect_usage(cohort_plan_create(layout, &options, &plan), "3 is no use of NCCL");
+  options.nccl = COHORT_NCCL_GATHERS;
+  expect_usage(cohort_plan_create(layout, &options, &plan), "memory host");
+  options = sized<cohort_plan_options>();
   options.strict = 2;
   expect_usage(cohort_plan_create(layout, &options, &plan), "options.strict is 2, not 0 or 1");
 

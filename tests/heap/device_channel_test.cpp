@@ -254,6 +254,19 @@ TEST(DevicePaths, HaveRowsOfTheirOwn) {
               HasSubstr("at most 4096"));
   EXPECT_THAT(refused({{Path::gpu_two_shot}}, Op::broadcast, Memory::cuda),
               HasSubstr("all_reduce alone"));
+  EXPECT_THAT(refused({{Path::nccl_symmetric}}, Op::broadcast, Memory::cuda),
+              HasSubstr("all_reduce, all_gather and reduce_scatter alone"));
+  EXPECT_THAT(refused({{Path::nccl_plain}}, Op::barrier, Memory::cuda),
+              HasSubstr("NCCL has no such operation"));
+  const PathTable on_nccl({{Op::all_reduce,
+                            2,
+                            false,
+                            {{Path::gpu_lamport, 4096}, {Path::nccl_symmetric}},
+                            Memory::cuda}},
+                          machine, "1");
+  EXPECT_EQ(on_nccl.choose(Op::all_reduce, 2, false, 4097, Memory::cuda),
+            (PathChoice{Path::nccl_symmetric, Reason::ok}));
+  EXPECT_EQ(PathTable::parse(on_nccl.to_json()), on_nccl);
 }
 
 }  // namespace

@@ -83,20 +83,7 @@ std::unique_ptr<NcclGroups> NcclGroups::establish(host::Domain& domain, const nc
 }
 
 void NcclGroups::survey() {
-  NcclFacts mine;
-  mine.device = options_.device_name;
-  nccl::LibraryFacts facts{};
-  if (api_ == nullptr) {
-    mine.missing = "the GPU plugin was built without NCCL";
-  } else if (const Status status = api_->load(&facts); !is_ok(status)) {
-    mine.missing = status.text;
-  } else {
-    mine.version = {facts.version};
-    mine.path = facts.path;
-    mine.windows_off = facts.windows_off;
-    mine.has_all_to_all = facts.has_all_to_all;
-    mine.registers_operands = facts.registers_operands;
-  }
+  const NcclFacts mine = facts_of_nccl(api_, options_.device_name);
   for (const auto& bytes : domain_.all_gather(mine.encode(), options_.phase, options_.deadline)) {
     facts_.push_back(NcclFacts::decode(bytes));
   }

@@ -11,6 +11,26 @@ std::string name_of_rank(std::size_t rank) {
 
 }  // namespace
 
+NcclFacts facts_of_nccl(const nccl::Api* api, const std::string& device) {
+  NcclFacts mine;
+  mine.device = device;
+  if (api == nullptr) {
+    mine.missing = "the GPU plugin was built without NCCL";
+    return mine;
+  }
+  nccl::LibraryFacts facts{};
+  if (const Status status = api->load(&facts); status.code != Status::Code::ok) {
+    mine.missing = status.text;
+    return mine;
+  }
+  mine.version = {facts.version};
+  mine.path = facts.path;
+  mine.windows_off = facts.windows_off;
+  mine.has_all_to_all = facts.has_all_to_all;
+  mine.registers_operands = facts.registers_operands;
+  return mine;
+}
+
 std::vector<std::byte> NcclFacts::encode() const {
   wire::Writer writer;
   writer.put_text(missing);

@@ -1,6 +1,7 @@
 #pragma once
 
-// What ranks tell each other before NCCL is used, and what follows from it for all of them. Pure.
+// What ranks tell each other before NCCL is used, and what follows from it for all of them. Pure,
+// but for asking NCCL.
 
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +11,7 @@
 
 #include <cohort/ids.hpp>
 
+#include "backend/cuda/nccl/abi.hpp"
 #include "backend/cuda/nccl/version.hpp"
 
 namespace cohort::cuda {
@@ -28,6 +30,9 @@ struct NcclFacts {
   /// Throws: Error{corrupt}.
   static NcclFacts decode(std::span<const std::byte> bytes);
 };
+
+/// Loads NCCL. `api` is null where the plugin has none. Local.
+NcclFacts facts_of_nccl(const nccl::Api* api, const std::string& device);
 
 /// What holds for all ranks: capabilities may differ, all get the least of them and the reason.
 struct NcclSupport {
