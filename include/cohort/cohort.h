@@ -261,6 +261,10 @@ typedef struct cohort_lease_handle* cohort_lease;
 COHORT_API int cohort_lease_take(cohort_session session, uint32_t slot, cohort_lease* lease,
                                  cohort_buffer* buffer);
 COHORT_API int cohort_lease_free(cohort_lease lease);
+/* On CUDA memory: the graph that `stream`, a cudaStream_t, is being captured into owns the lease
+ * from here on, until it and every graph made from it are gone, also after cohort_close. Frees the
+ * handle; a refusal (COHORT_ERROR_USAGE if nothing is being captured) leaves it alone. Local. */
+COHORT_API int cohort_lease_give_to_graph(cohort_session session, cohort_lease lease, void* stream);
 
 /* Memory for calls on one group, allocated as a program goes along: blocks of the pool that serves
  * the group. All ranks allocate and release the same bytes in the same order. Local, all of it;

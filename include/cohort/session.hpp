@@ -73,9 +73,9 @@ struct PoolUse {
 struct ScopeContext;
 class SessionState;
 
-/// An entry held for long, e.g. by a captured graph; `take` never yields it. Move-only. Dropping it
-/// is local and communicates nothing: the ranks that take the entry next see it in shared memory.
-/// May outlive its session; it then owns nothing any more.
+/// An entry held for long, e.g. by a captured graph (`Session::give_to_graph`); `take` never yields
+/// it. Move-only. Dropping it is local and communicates nothing: the ranks that take the entry next
+/// see it in shared memory. May outlive its session; it then owns nothing any more.
 class COHORT_EXPORT Lease {
  public:
   Lease() = default;
@@ -295,6 +295,15 @@ class COHORT_EXPORT Session {
   /// Error{timeout} naming the rank that holds on, Error{peer_failed}.
   Lease lease(SlotId slot);
 
+  /// The graph that `stream` is being captured into owns the lease from here on, whoever drops
+  /// which handle: the entry is given back once the graph, every graph made from it and all their
+  /// launches are over, also if the capture fails. Ranks may destroy their graphs at different
+  /// times; who takes the lease next waits. The graph may outlive the session, but must not be
+  /// launched then. Local. Throws: Error{usage} if the stream is not being captured, on host
+  /// memory, and for a lease that was dropped or is of another session; the lease stays the
+  /// caller's then.
+  void give_to_graph(Lease&& lease, Stream stream);
+
   /// Opens a scope: blocks for calls on `group`, from the pool that serves it. Local.
   /// Throws: Error{usage} if no pool of the plan serves the group; with `Symmetry::off`, if the
   /// plan does not name it.
@@ -324,6 +333,9 @@ class COHORT_EXPORT Session {
   /// them cannot go on, it serves on: the world is not poisoned, unless a rank has died.
   /// Calls on buffers of changed slots are refused afterwards, on all members: take new ones. Every
   /// message sent must have been received. Collective over all ranks.
+  /// Graphs captured before: a replay of a call on a group whose largest operand changed, or which
+  /// the next plan does not name, ends the job with Error{usage}: capture it anew. Other calls are
+  /// replayed as before, also on entries of changed slots, which stay the graph's own.
   /// Throws: Error{usage} for a plan that may not follow this one or does not fit into the reserved
   /// addresses, Error{mismatch} if the ranks' plans differ, Error{out_of_memory, system} of the
   /// failing rank on every rank, Error{timeout} naming the rank that did not come,

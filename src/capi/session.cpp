@@ -131,6 +131,14 @@ int cohort_lease_free(cohort_lease lease) {
   return free_handle<LeaseObject>(lease);
 }
 
+int cohort_lease_give_to_graph(cohort_session session, cohort_lease lease, void* stream) {
+  return guarded([&] {
+    Session& known = session_of(session);
+    known.give_to_graph(std::move(get<LeaseObject>(lease).lease), {stream});
+    release_handle(LeaseObject::kKind, reinterpret_cast<std::uintptr_t>(lease));
+  });
+}
+
 int cohort_explain(cohort_session session, uint32_t kind, uint32_t op, uint32_t dtype, size_t bytes,
                    cohort_verdict* verdict) {
   return guarded([&] {

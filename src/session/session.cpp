@@ -55,6 +55,10 @@ void Session::recommit(const Plan& next, std::chrono::milliseconds limit) {
   state_->recommit(next, limit);
 }
 
+void Session::give_to_graph(Lease&& lease, Stream stream) {
+  state_->give_to_graph(lease, stream);
+}
+
 Footprint Session::footprint() const {
   return state_->footprint();
 }

@@ -48,6 +48,10 @@ class HostMemory final : public SessionMemory {
   }
   void start(Arena& /*arena*/) override {}
   void stop() noexcept override {}
+  void give_to_graph(void* /*stream*/, void (* /*release*/)(void*), void* /*held*/) override {
+    throw Error(ErrorCode::usage, "calls on host memory take no stream, so no graph captures them",
+                domain_->rank(), "give_to_graph");
+  }
 
   void write(void* to, const void* from, std::size_t bytes) const override {
     std::memcpy(to, from, bytes);
@@ -149,6 +153,16 @@ class CudaMemory final : public SessionMemory {
   void start(Arena& arena) override { watch_.start(cuda::OpenDevice::host(arena.local())); }
   void stop() noexcept override { watch_.stop(); }
   void* own_stream() const noexcept override { return stream_; }
+
+  void give_to_graph(void* stream, void (*release)(void* held), void* held) override {
+    watch_.check("give_to_graph");
+    if (stream == nullptr || !device_->is_capturing(stream)) {
+      throw Error(ErrorCode::usage,
+                  "the stream is not being captured, so there is no graph to own a lease",
+                  domain_->rank(), "give_to_graph");
+    }
+    device_->retain_in_graph(stream, release, held);
+  }
 
   void write(void* to, const void* from, std::size_t bytes) const override {
     device_->write(cuda::OpenDevice::host(to), from, bytes);

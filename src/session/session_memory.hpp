@@ -68,6 +68,10 @@ class SessionMemory {
   /// Where the session itself puts calls, so that they wait for nobody else's work.
   virtual void* own_stream() const noexcept { return nullptr; }
 
+  /// The graph that `stream` is being captured into owns `held` from now on, and calls `release` on
+  /// it once, on any thread. Throws: Error{usage} if there is none; nobody calls `release` then.
+  virtual void give_to_graph(void* stream, void (*release)(void* held), void* held) = 0;
+
   /// Between host memory and any rank's arena.
   virtual void write(void* to, const void* from, std::size_t bytes) const = 0;
   virtual void read(void* to, const void* from, std::size_t bytes) const = 0;

@@ -76,6 +76,8 @@ class SessionState final : public host::CallHistory {
   Group group(GroupKind kind);
   Buffer take(SlotId slot);
   Lease lease(SlotId slot);
+  /// See Session. `lease` is the caller's as before if it throws.
+  void give_to_graph(Lease& lease, Stream stream);
   Buffer entry(heap::EntryId id) const;
   Scope scope(GroupKind group, Symmetry symmetry);
   /// A block for a scope; waits until peers have finished with its bytes.
@@ -112,6 +114,11 @@ class SessionState final : public host::CallHistory {
   friend class Lease;
 
   void await_dropped(const PlannedSlot& slot, const heap::LeaseTurn& turn, std::size_t offset);
+  /// Whether this rank's own lease is over; waits for that if it belongs to a graph.
+  bool await_own_dropped(const std::string& name, std::size_t offset, std::uint64_t last);
+  /// `what` goes into the timeout, in front of the rank's number.
+  void await_dropped_by(WorldRank rank, const std::string& what, std::size_t offset,
+                        std::uint64_t last);
   void note_dropped(std::size_t word_offset, std::uint64_t use) noexcept;
   std::atomic<std::uint64_t>& lease_word(WorldRank rank, std::size_t offset) const noexcept {
     const Arena& words = host_words_ ? *host_words_ : *arena_;

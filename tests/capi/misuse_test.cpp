@@ -149,6 +149,8 @@ TEST_F(CApi, RefusesNullWhereverSomethingIsNeeded) {
   expect_usage(cohort_lease_take(session_, 0, nullptr, nullptr), "buffer is null");
   expect_usage(cohort_lease_take(nullptr, 0, nullptr, nullptr), "the session is null");
   EXPECT_EQ(cohort_lease_free(nullptr), COHORT_OK);
+  expect_usage(cohort_lease_give_to_graph(nullptr, nullptr, nullptr), "the session is null");
+  expect_usage(cohort_lease_give_to_graph(session_, nullptr, nullptr), "the lease is null");
   expect_usage(cohort_ledger_read(session_, nullptr), "ledger is null");
   expect_usage(cohort_ledger_size(nullptr, &size), "the ledger is null");
   expect_usage(cohort_all_gather(nullptr, &call, nullptr), "the session is null");

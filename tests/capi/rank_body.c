@@ -361,6 +361,8 @@ static int check_leases(const struct job* job) {
     uint32_t members = 0;
     EXPECT_OK(cohort_group_size(job->session, COHORT_GROUP_ATTN_CP, &members));
     EXPECT(values[0] == turn * (int32_t)members);
+    /* Host memory has no graphs; the lease is as it was. */
+    EXPECT(cohort_lease_give_to_graph(job->session, lease, &turn) == COHORT_ERROR_USAGE);
     EXPECT_OK(cohort_lease_free(lease));
     EXPECT(cohort_lease_free(lease) == COHORT_ERROR_USAGE);
   }

@@ -95,7 +95,7 @@ FakeStream::~FakeStream() = default;
 
 std::function<void()> FakeStream::end_capture() {
   capturing_ = false;
-  return [launches = std::exchange(kept_, {})] {
+  return [launches = std::exchange(kept_, {}), held = std::exchange(held_, {})] {
     for (const auto& run : launches) run();
   };
 }

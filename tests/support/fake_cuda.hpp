@@ -6,6 +6,8 @@
 // peers have launched theirs.
 
 #include <functional>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include <cohort/stream.hpp>
@@ -35,6 +37,9 @@ class FakeStream {
   /// As if something that never ends had been put into it.
   void block() noexcept { blocked_ = true; }
 
+  /// Something that what is being captured owns, and every copy of it.
+  void hold(std::shared_ptr<void> held) { held_.push_back(std::move(held)); }
+
   bool capturing() const noexcept { return capturing_; }
   bool blocked() const noexcept { return blocked_; }
   void keep(std::function<void()> launch) { kept_.push_back(std::move(launch)); }
@@ -43,6 +48,7 @@ class FakeStream {
   bool capturing_ = false;
   bool blocked_ = false;
   std::vector<std::function<void()>> kept_;
+  std::vector<std::shared_ptr<void>> held_;
 };
 
 }  // namespace cohort::test

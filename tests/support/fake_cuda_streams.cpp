@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <memory>
+#include <thread>
 #include <vector>
 
 #include "support/fake_cuda.hpp"
@@ -86,6 +88,20 @@ void destroy_graph(Device* /*device*/, GraphHandle graph) {
   delete static_cast<Graph*>(graph);
 }
 
+/// On a thread of its own, as a driver has it.
+Status retain_in_graph(Device* /*device*/, StreamHandle stream, void (*release)(void* held),
+                       void* held) {
+  Status status;
+  if (stream == nullptr || !stream_of(stream)->capturing()) {
+    status.code = Status::Code::usage;
+    std::snprintf(status.text, sizeof status.text, "the stream is not being captured");
+    return status;
+  }
+  stream_of(stream)->hold(std::shared_ptr<void>(
+      held, [release](void* object) { std::thread([=] { release(object); }).join(); }));
+  return status;
+}
+
 }  // namespace
 
 void set_stream_functions(cuda::Api& api) {
@@ -96,6 +112,7 @@ void set_stream_functions(cuda::Api& api) {
   api.end_capture = end_capture;
   api.launch_graph = launch_graph;
   api.destroy_graph = destroy_graph;
+  api.retain_in_graph = retain_in_graph;
 }
 
 }  // namespace cohort::test

@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 6;
+inline constexpr std::uint32_t kAbiVersion = 7;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -227,6 +227,12 @@ struct Api {
   /// Whether everything in the stream has ended, without waiting.
   Status (*is_done)(Device* device, StreamHandle stream, bool* done);
   Status (*is_capturing)(Device* device, StreamHandle stream, bool* capturing);
+  /// The graph that the stream is being captured into owns `held` from now on: `release(held)` is
+  /// called once, when that graph, all that was made from it and their launches are over; on any
+  /// thread, which may call nothing of CUDA. `usage` if the stream is not being captured; after a
+  /// failure nobody calls `release`.
+  Status (*retain_in_graph)(Device* device, StreamHandle stream, void (*release)(void* held),
+                            void* held) = nullptr;
 
   // --- streams and graphs of our own, for measurements; engines bring theirs --------------------
 

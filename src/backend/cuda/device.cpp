@@ -99,6 +99,11 @@ bool OpenDevice::is_capturing(StreamHandle stream) const {
   return capturing;
 }
 
+void OpenDevice::retain_in_graph(StreamHandle stream, void (*release)(void* held),
+                                 void* held) const {
+  check(api_->retain_in_graph(device_, stream, release, held), "giving something to a graph");
+}
+
 DeviceMemory DeviceMemory::create(std::shared_ptr<OpenDevice> device, std::size_t bytes) {
   MemoryHandle memory = 0;
   const Status status = device->api().create(device->handle(), bytes, &memory);

@@ -57,6 +57,7 @@ class OpenDevice {
   void copy_pieces(std::span<const CopyPiece> pieces, StreamHandle stream) const;
   bool is_done(StreamHandle stream) const;
   bool is_capturing(StreamHandle stream) const;
+  void retain_in_graph(StreamHandle stream, void (*release)(void* held), void* held) const;
 
   static Address host(const void* memory) noexcept {
     return static_cast<Address>(reinterpret_cast<std::uintptr_t>(memory));

@@ -85,6 +85,7 @@ constexpr Api kApi = {
     .copy_pieces = copy_pieces,
     .is_done = is_done,
     .is_capturing = is_capturing,
+    .retain_in_graph = retain_in_graph,
     .create_stream = create_stream,
     .destroy_stream = destroy_stream,
     .begin_capture = begin_capture,

@@ -33,6 +33,8 @@ Status load(Driver& driver) noexcept {
   if (!is_ok(status)) return status;
   COHORT_DRIVER_FUNCTIONS(COHORT_FIND)
 #undef COHORT_FIND
+  status = find("cuStreamGetCaptureInfo", reinterpret_cast<void**>(&driver.capture_info));
+  if (!is_ok(status)) return status;
   return status_of("cuInit", driver.cuInit(0));
 }
 

@@ -5,6 +5,8 @@
 
 #include <cuda.h>
 
+#include <cstddef>
+
 #include "backend/cuda/plugin/status.hpp"
 
 // The names are the driver's own, so that its documentation and our messages say the same.
@@ -55,7 +57,10 @@
   apply(cuGraphUpload) \
   apply(cuGraphLaunch) \
   apply(cuGraphDestroy) \
-  apply(cuGraphExecDestroy)
+  apply(cuGraphExecDestroy) \
+  apply(cuGraphRetainUserObject) \
+  apply(cuUserObjectCreate) \
+  apply(cuUserObjectRelease)
 // clang-format on
 
 namespace cohort::cuda {
@@ -65,6 +70,10 @@ struct Driver {
 #define COHORT_DECLARE(name) decltype(&::name) name = nullptr;
   COHORT_DRIVER_FUNCTIONS(COHORT_DECLARE)
 #undef COHORT_DECLARE
+  /// cuStreamGetCaptureInfo in its form of 12.0; later headers mean another one by that name.
+  CUresult (*capture_info)(CUstream stream, CUstreamCaptureStatus* status, cuuint64_t* id,
+                           CUgraph* graph, const CUgraphNode** dependencies,
+                           std::size_t* count) = nullptr;
 };
 
 /// Finds the driver and initialises it, once in a process. A process that forks afterwards cannot

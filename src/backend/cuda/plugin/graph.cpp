@@ -2,7 +2,25 @@
 
 #include <cuda.h>
 
+#include <memory>
+#include <new>
+
 namespace cohort::cuda {
+
+namespace {
+
+/// What a user object of the driver's stands for.
+struct Retained {
+  void (*release)(void* held);
+  void* held;
+};
+
+void CUDA_CB let_go(void* object) {
+  const std::unique_ptr<Retained> retained(static_cast<Retained*>(object));
+  if (retained->release != nullptr) retained->release(retained->held);
+}
+
+}  // namespace
 
 Status create_stream(Device* device, StreamHandle* stream) {
   *stream = nullptr;
@@ -58,6 +76,32 @@ Status launch_graph(Device* device, GraphHandle graph, StreamHandle stream) {
 void destroy_graph(Device* device, GraphHandle graph) {
   const ContextScope scope(*device);
   if (is_ok(scope.status())) driver().cuGraphExecDestroy(static_cast<CUgraphExec>(graph));
+}
+
+Status retain_in_graph(Device* device, StreamHandle stream, void (*release)(void* held),
+                       void* held) {
+  const ContextScope scope(*device);
+  if (!is_ok(scope.status())) return scope.status();
+  auto capture = CU_STREAM_CAPTURE_STATUS_NONE;
+  CUgraph graph = nullptr;
+  const CUresult asked = driver().capture_info(static_cast<CUstream>(stream), &capture, nullptr,
+                                               &graph, nullptr, nullptr);
+  if (asked != CUDA_SUCCESS) return status_of("cuStreamGetCaptureInfo", asked);
+  if (capture != CU_STREAM_CAPTURE_STATUS_ACTIVE) {
+    return failure(Status::Code::usage, "the stream is not being captured");
+  }
+  std::unique_ptr<Retained> retained(new (std::nothrow) Retained{release, held});
+  if (!retained) return failure(Status::Code::out_of_memory, "no memory to note a graph's own");
+  CUuserObject object = nullptr;
+  COHORT_DRIVER_TRY(cuUserObjectCreate, &object, retained.get(), let_go, 1,
+                    CU_USER_OBJECT_NO_DESTRUCTOR_SYNC);
+  Retained* const owned = retained.release();
+  const CUresult result =
+      driver().cuGraphRetainUserObject(graph, object, 1, CU_GRAPH_USER_OBJECT_MOVE);
+  if (result == CUDA_SUCCESS) return succeeded();
+  owned->release = nullptr;
+  driver().cuUserObjectRelease(object, 1);
+  return status_of("cuGraphRetainUserObject", result);
 }
 
 }  // namespace cohort::cuda
