@@ -286,33 +286,6 @@ TEST_P(CudaSession, ReplaysGraphs) {
   test::expect_no_errors(results);
 }
 
-TEST_P(CudaSession, KeepsGraphsOfAChannelThatARecommitReplaced) {
-  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
-    Session session = commit(world, plan_of(2));
-    FakeStream stream;
-    stream.begin_capture();
-    const Buffer buffer = session.take(SlotId{0});
-    static_cast<void>(session.group(GroupKind::tp)
-                          .on(stream.handle())
-                          .all_reduce(buffer.elements(10), ReduceOp::sum));
-    const auto replay = stream.end_capture();
-    Plan next = plan_of(2);
-    static_cast<void>(
-        next.slot("larger", {.groups = {GroupKind::tp}, .rows_max = kElements, .row_elements = 4}));
-    session.recommit(next);
-    sum_ones(session);
-    EXPECT_EQ(session.ledger().size(), 1U);
-    // Its channel has other scratch now; the old one is nobody's, so that the graph still runs.
-    std::fill_n(buffer.as<float>(), 10, 1.0F);
-    replay();
-    session.wait(stream.handle());
-    EXPECT_EQ(buffer.as<float>()[9], 2.0F);
-    session.close();
-    return std::string();
-  });
-  test::expect_no_errors(results);
-}
-
 TEST_P(CudaSession, GoesOnWithItsOldPlanIfARankCannotGrow) {
   const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
     Session session = commit(world, plan_of(2));

@@ -120,6 +120,19 @@ void CudaExecutor::add_tallies(const Channel& channel, collectives::Ledger& ledg
   }
 }
 
+/// From here on a kernel that was captured on the channel ends with a fault. Every rank does so
+/// for itself, as each looks at its own words.
+void CudaExecutor::retire(const Channel& channel, std::uint32_t generation) const noexcept {
+  try {
+    rank_.device.fill(OpenDevice::host(rank_.arena.local()) + channel.base.map.words +
+                          offsetof(ChannelWords, generation),
+                      generation, sizeof(ChannelWords::generation));
+  } catch (const std::exception& error) {
+    log(LogLevel::error,
+        std::string("replays of an earlier plan will not be found out: ") + error.what());
+  }
+}
+
 void CudaExecutor::inherit_ledger(const collectives::Executor& previous) {
   rank_.watch.set_reader(this);
   const auto& earlier = static_cast<const CudaExecutor&>(previous);
@@ -127,10 +140,14 @@ void CudaExecutor::inherit_ledger(const collectives::Executor& previous) {
     const auto channel = std::find_if(
         channels_.begin(), channels_.end(),
         [&](const auto& candidate) { return candidate->base.channel == old->base.channel; });
-    if (channel == channels_.end()) continue;
+    const bool named = channel != channels_.end();
+    if (named && (*channel)->region.sync_offset == old->region.sync_offset) {
+      (*channel)->ledger = old->ledger;
+      continue;
+    }
+    retire(*old, generation_);
+    if (!named) continue;
     (*channel)->ledger = old->ledger;
-    const bool kept = (*channel)->region.sync_offset == old->region.sync_offset;
-    if (kept) continue;
     try {
       earlier.add_tallies(*old, (*channel)->ledger);
     } catch (const Error& error) {

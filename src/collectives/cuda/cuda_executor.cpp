@@ -76,6 +76,7 @@ CudaExecutor::CudaExecutor(const CudaRank& rank, const Plan& plan, const heap::A
       limits_(options.limits),
       crowded_(options.crowded),
       nccl_(options.nccl),
+      generation_(options.generation),
       is_first_(previous == nullptr) {
   first_channel_.fill(kNone);
   if (previous == nullptr) {
@@ -121,10 +122,13 @@ void CudaExecutor::open(const heap::ChannelRegion& region, const CudaExecutor* p
                                      rank_.domain.deadline_after(std::chrono::milliseconds(0)))
                                      .count());
   base.fault = rank_.watch.record_address();
+  const Channel* const old = previous == nullptr ? nullptr : previous->find(base.channel);
+  if (old != nullptr) channel->retired_notes = old->retired_notes;
   if (region.sync_offset >= options.kept_bytes) {
     initialise(*channel, options.first_sequence);
     channel->launched = options.first_sequence;
-  } else if (const Channel* const old = previous->find(base.channel)) {
+    if (old != nullptr) channel->retired_notes.push_back(old->notes[old->self]);
+  } else if (old != nullptr) {
     // Graphs that were captured on it stay valid.
     channel->identity.generation = old->identity.generation;
     channel->launched = old->launched;

@@ -7,7 +7,9 @@
 //      waits.
 //   2. What all members must do alike (path, grid, hash) is a function of what they have agreed on.
 //   3. Sequences, tallies and scratch live on the device: replays of graphs count.
-//   4. A call that this rank refuses launches nothing. If all members refuse it, all get the error
+//   4. Channels that a recommit replaces get its generation: a replay that was captured on one of
+//      them is a fault, since peers may not be there to meet it.
+//   5. A call that this rank refuses launches nothing. If all members refuse it, all get the error
 //      of the lowest and go on; if any has launched it, the refusal ends the job, on all members
 //      with the text of the one that refused.
 // Thread safety: one thread per rank; `error_of` from any.
@@ -92,6 +94,8 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
     KernelCall base = {};                               ///< what all its calls have in common
     std::atomic<std::uint64_t>* calls_begun = nullptr;  ///< for health
     std::vector<ChannelNotes*> notes;                   ///< by member, once peers are mapped
+    /// This rank's, of channels that this one stands in for: what stale graphs have captured.
+    std::vector<const ChannelNotes*> retired_notes;
     /// At least so many calls have been begun outside graphs, counted as the device does.
     std::uint64_t launched = 0;
     collectives::Ledger ledger;  ///< what the tallies do not hold
@@ -134,6 +138,8 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   std::string describe(const Channel& channel, std::uint64_t hash, std::uint32_t member) const;
   std::string misplaced(const Channel& channel, const FaultRecord& record) const;
   Reason tallied_reason(Path path) const noexcept;
+  Error stale_error(const FaultRecord& record) const;
+  void retire(const Channel& channel, std::uint32_t generation) const noexcept;
   void add_tallies(const Channel& channel, collectives::Ledger& ledger) const;
 
   CudaRank rank_;
@@ -144,7 +150,8 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   bool crowded_;
   NcclCalls* nccl_;
   PathTable own_paths_;  // the built-in one, for what NCCL does not take
-  bool is_first_;        // else another one reads fault records until this one inherits its ledger
+  std::uint32_t generation_;
+  bool is_first_;  // else another one reads fault records until this one inherits its ledger
   std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)
   std::array<std::size_t, kGroupKindCount> first_channel_{};  // by kind; kNone if not planned
   std::vector<std::uint64_t> counts_;                         // of the call in hand, in bytes

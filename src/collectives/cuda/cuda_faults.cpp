@@ -92,7 +92,31 @@ std::string CudaExecutor::describe(const Channel& channel, std::uint64_t hash,
   return noted ? collectives::describe(*noted) : "a call that it has noted no more";
 }
 
+/// The channel of the record is retired; one in its place, or none, has its name now.
+Error CudaExecutor::stale_error(const FaultRecord& record) const {
+  const WorldRank self = rank_.domain.rank();
+  std::string what = "a call";
+  if (const Channel* const channel = find(record.channel)) {
+    for (const ChannelNotes* const notes : channel->retired_notes) {
+      const auto noted = notes->noted(record.own_hash).load_of(record.own_hash);
+      if (noted) what = collectives::describe(*noted);
+    }
+  }
+  const auto kind = static_cast<GroupKind>(record.channel >> 16U);
+  return Error(ErrorCode::usage,
+               text_of(self) + " replayed a graph with " + what + " on " +
+                   collectives::describe(kind, plan_->layout().group_of(kind, self)) + " lane " +
+                   std::to_string(record.channel & 0xFFFFU) +
+                   ", which was captured before a recommit replaced that group's memory; capture "
+                   "it again",
+               self, "kernel");
+}
+
 Error CudaExecutor::error_of(const FaultRecord& record) const {
+  if (record.kind == FaultRecord::Kind::stale_generation &&
+      record.channel >> 16U < kGroupKindCount) {
+    return stale_error(record);
+  }
   const Channel* const channel = find(record.channel);
   if (channel == nullptr || record.member >= size_of(*channel)) {
     return Error(ErrorCode::cuda, "a kernel ended with a fault in a channel that is none",
@@ -104,26 +128,17 @@ Error CudaExecutor::error_of(const FaultRecord& record) const {
                             " lane " + std::to_string(channel->identity.lane.index()) + ", call " +
                             std::to_string(record.sequence);
   const std::string self = text_of(rank_.domain.rank());
-  switch (record.kind) {
-    case FaultRecord::Kind::deadline:
-      return Error(ErrorCode::timeout,
-                   self + " waited " + seconds_of(record.waited_ns) + " for " + text_of(peer) +
-                       " in " + mine + where,
-                   peer, "kernel");
-    case FaultRecord::Kind::mismatch:
-      return Error(ErrorCode::mismatch,
-                   "the members' calls differ" + where + ": " + self + " made " + mine + ", " +
-                       text_of(peer) + " made " +
-                       describe(*channel, record.their_hash, record.member) +
-                       misplaced(*channel, record),
-                   peer, "kernel");
-    default:
-      return Error(ErrorCode::usage,
-                   self + " replayed " + mine + where +
-                       ", which was captured before a recommit changed the channel; capture it "
-                       "again",
-                   rank_.domain.rank(), "kernel");
+  if (record.kind == FaultRecord::Kind::deadline) {
+    return Error(ErrorCode::timeout,
+                 self + " waited " + seconds_of(record.waited_ns) + " for " + text_of(peer) +
+                     " in " + mine + where,
+                 peer, "kernel");
   }
+  return Error(ErrorCode::mismatch,
+               "the members' calls differ" + where + ": " + self + " made " + mine + ", " +
+                   text_of(peer) + " made " + describe(*channel, record.their_hash, record.member) +
+                   misplaced(*channel, record),
+               peer, "kernel");
 }
 
 void CudaExecutor::wait(void* stream) {
