@@ -18,6 +18,11 @@ Status find(const char* name, void** function) noexcept {
   return failure(Status::Code::unsupported, "the CUDA driver has no %s: it is too old", name);
 }
 
+struct Wanted {
+  const char* name;
+  void** function;
+};
+
 struct Loaded {
   Status status;
   Driver driver;
@@ -27,14 +32,16 @@ Status load(Driver& driver) noexcept {
   if (::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL) == nullptr) {
     return failure(Status::Code::unsupported, "no CUDA driver: %s", ::dlerror());
   }
-  Status status;
-#define COHORT_FIND(name)                                       \
-  status = find(#name, reinterpret_cast<void**>(&driver.name)); \
-  if (!is_ok(status)) return status;
-  COHORT_DRIVER_FUNCTIONS(COHORT_FIND)
-#undef COHORT_FIND
-  status = find("cuStreamGetCaptureInfo", reinterpret_cast<void**>(&driver.capture_info));
-  if (!is_ok(status)) return status;
+  const Wanted all[] = {
+#define COHORT_WANTED(name) {#name, reinterpret_cast<void**>(&driver.name)},
+      COHORT_DRIVER_FUNCTIONS(COHORT_WANTED)
+#undef COHORT_WANTED
+          {"cuStreamGetCaptureInfo", reinterpret_cast<void**>(&driver.capture_info)},
+  };
+  for (const Wanted& wanted : all) {
+    const Status status = find(wanted.name, wanted.function);
+    if (!is_ok(status)) return status;
+  }
   return status_of("cuInit", driver.cuInit(0));
 }
 
