@@ -153,7 +153,7 @@ TEST_P(CudaGraph, ThatIsNeverFinishedGivesItsLeaseBack) {
 
 TEST_P(CudaGraph, IsReplayedOnInputsOfEachTurnWhateverElseHappens) {
   test::expect_no_errors(test::run_ranks(GetParam(), 3, [](World& world) {
-    return contract::replay_graphs(world, run_over_fake(300));
+    return contract::replay_graphs(world, run_over_fake(100));
   }));
 }
 
