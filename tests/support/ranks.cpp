@@ -17,6 +17,8 @@
 #include "rendezvous/launcher.hpp"
 #include "rendezvous/protocol.hpp"
 #include "rendezvous/wire.hpp"
+#include "support/subprocess.hpp"
+#include "support/victims.hpp"
 
 namespace cohort::test {
 namespace {
@@ -92,7 +94,8 @@ std::optional<RankResult> read_result(int fd, std::uint32_t rank) {
   ::_exit(testing::Test::HasFailure() ? 1 : 0);
 }
 
-std::vector<RankResult> run_as_parent(std::uint32_t rank_count) {
+std::vector<RankResult> run_as_parent(std::uint32_t rank_count,
+                                      std::optional<WorldRank> victim = std::nullopt) {
   // Inherited by the ranks: not close-on-exec.
   const UniqueFd results_fd(::memfd_create("test-results", 0));
   EXPECT_TRUE(results_fd);
@@ -104,11 +107,14 @@ std::vector<RankResult> run_as_parent(std::uint32_t rank_count) {
   options.arguments = {"test_rank", "--gtest_brief=1",
                        "--gtest_filter=" + std::string(test.test_suite_name()) + "." + test.name()};
   options.environment = {{kResultsVariable, std::to_string(results_fd.get())}};
+  if (victim) options.grace = patience(std::chrono::seconds(60));
   const LaunchResult launched = launch(options);
   std::vector<RankResult> results;
   for (std::uint32_t rank = 0; rank < rank_count; ++rank) {
     const RankEnd& end = launched.ranks[rank];
-    if (end.failed()) ADD_FAILURE() << rendezvous::describe_end(WorldRank{rank}, end);
+    if (end.failed() && WorldRank{rank} != victim) {
+      ADD_FAILURE() << rendezvous::describe_end(WorldRank{rank}, end);
+    }
     results.push_back(
         read_result(results_fd.get(), rank)
             .value_or(RankResult{
@@ -150,6 +156,14 @@ std::vector<RankResult> run_ranks(RankMode mode, std::uint32_t rank_count, const
     results[rank] = run_one(std::move(bootstrap), body, limits);
   });
   return results;
+}
+
+std::vector<RankResult> run_ranks_with_victim(std::uint32_t rank_count, WorldRank victim,
+                                              const RankBody& body, const WaitLimits& limits) {
+  if (const char* const fd = std::getenv(kResultsVariable)) {
+    run_as_child(std::atoi(fd), body, limits);
+  }
+  return run_as_parent(rank_count, victim);
 }
 
 void expect_no_errors(const std::vector<RankResult>& results) {
