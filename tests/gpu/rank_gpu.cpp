@@ -59,8 +59,8 @@ GpuBlock::~GpuBlock() {
 }
 
 std::byte* GpuBlock::data() const noexcept {
-  return reinterpret_cast<std::byte*>(
-      static_cast<std::uintptr_t>(range_.base() + begin_));  // NOLINT
+  const auto address = static_cast<std::uintptr_t>(range_.base() + begin_);
+  return reinterpret_cast<std::byte*>(address);  // NOLINT(performance-no-int-to-ptr)
 }
 
 bool GpuBlock::is_intact() const {

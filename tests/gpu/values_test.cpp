@@ -77,7 +77,7 @@ class Slots {
     return plan;
   }
 
-  Slots(Session& session, const RankGpu& gpu) : session_(&session), gpu_(&gpu) {
+  Slots(Session& session, const RankGpu& gpu) : gpu_(&gpu) {
     for (const std::uint32_t guard : {0U, 2U, 4U}) {
       guards_.push_back(session.take(SlotId{guard}));
       gpu.write_all(guards_.back().elements(kGuardWords), guard_words());
@@ -116,7 +116,6 @@ class Slots {
     return std::vector<std::uint32_t>(kGuardWords, 0xC0FFEE11);
   }
 
-  Session* session_;
   const RankGpu* gpu_;
   std::vector<Buffer> guards_;
   std::vector<Buffer> entries_;
