@@ -42,6 +42,60 @@ struct Machine {
   friend bool operator==(const Machine&, const Machine&) = default;
 };
 
+/// How the GPUs of all ranks reach each other; of several kinds the least.
+enum class GpuLink : std::uint8_t {
+  unknown,  ///< ranks that do not see each other's devices
+  shared,   ///< ranks on one device
+  pcie,
+  nvlink,
+};
+inline constexpr std::size_t kGpuLinkCount = 4;
+COHORT_EXPORT std::string_view to_string(GpuLink link) noexcept;
+
+/// The GPUs that a path table was measured on: the same device for every rank.
+struct Gpus {
+  std::string name;     ///< as the driver spells it
+  std::string compute;  ///< capability, "9.0"
+  std::string driver;   ///< the CUDA version that it supports, "13.0"
+  GpuLink link = GpuLink::unknown;
+  friend bool operator==(const Gpus&, const Gpus&) = default;
+};
+/// "NVIDIA H200 (compute 9.0, driver 13.0), nvlink".
+COHORT_EXPORT std::string to_string(const Gpus& gpus);
+
+/// Operations whose calls on GPUs are spread over threads alike.
+enum class GridFamily : std::uint8_t {
+  move,    ///< gathers, broadcast and exchanges
+  reduce,  ///< all_reduce and reduce_scatter
+};
+inline constexpr std::size_t kGridFamilyCount = 2;
+COHORT_EXPORT std::string_view to_string(GridFamily family) noexcept;
+/// Pure.
+COHORT_EXPORT GridFamily grid_family(Op op) noexcept;
+
+/// Threads of a block, and the most lines for which there are so many. A line is 16 bytes of a
+/// member's part, or 8 of one whose data carry flags.
+struct GridStep {
+  static constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
+  std::uint32_t threads = 512;  ///< a multiple of 32
+  std::uint64_t lines_max = kUnlimited;
+  friend bool operator==(const GridStep&, const GridStep&) = default;
+};
+
+/// How calls of a family are spread over threads on GPUs, by growing lines; the last has no limit.
+struct GridRow {
+  GridFamily family = GridFamily::move;
+  std::uint32_t ranks = 2;  ///< of the group
+  std::vector<GridStep> steps;
+  friend bool operator==(const GridRow&, const GridRow&) = default;
+};
+
+/// What of a table was measured on GPUs.
+struct GpuMeasures {
+  Gpus gpus;
+  std::vector<GridRow> grids;
+};
+
 /// The kind of memory whose calls take a path; nothing for `local`, which serves both.
 COHORT_EXPORT std::optional<Memory> memory_of(Path path) noexcept;
 
@@ -65,6 +119,9 @@ class COHORT_EXPORT PathTable {
   /// keeps the built-in ones. Local. Throws: Error{usage} naming the row that makes no sense.
   PathTable(std::vector<PathRow> rows, Machine machine, std::string version);
 
+  /// The same, of GPUs too. Throws: Error{usage} naming the row or grid that makes no sense.
+  PathTable(std::vector<PathRow> rows, Machine machine, std::string version, GpuMeasures measures);
+
   /// Every call takes this path. What is too large for host_inline takes host_direct, and what is
   /// too large for gpu_ll takes gpu_lamport, with reason `over_inline_limit`; what gpu_two_shot
   /// cannot do takes gpu_lamport, with reason `op_unsupported`. What NCCL does not take goes where
@@ -73,10 +130,19 @@ class COHORT_EXPORT PathTable {
   /// nccl_symmetric, as NCCL chooses itself. A plan whose memory is another than
   /// the path's is refused. Local. Throws: Error{usage} for `local`, which no call can choose.
   static PathTable pinned(Path path);
+  /// The same for a path of GPUs, with grids of one's own: to measure them. Throws: Error{usage}
+  /// for other paths and for grids that make no sense.
+  static PathTable pinned(Path path, std::vector<GridRow> grids);
+
+  /// The table that comes with cohort for ranks on such GPUs, measured as the built-in one is not;
+  /// nothing where there is none. A session in GPU memory whose plan has the built-in table takes
+  /// it by itself. Its name and link decide, whatever the driver. Local.
+  static std::optional<PathTable> shipped(const Gpus& gpus);
 
   /// Reads what `to_json` wrote. Local. Throws: Error{corrupt} naming the field.
   static PathTable parse(std::string_view json);
-  /// One JSON document: schema, version, machine, rows. Throws: Error{usage} for a pinned table.
+  /// One JSON document: schema, version, machine, rows; measured on GPUs also gpus and grids.
+  /// Throws: Error{usage} for a pinned table.
   std::string to_json() const;
 
   std::optional<Path> pin() const noexcept;
@@ -84,6 +150,10 @@ class COHORT_EXPORT PathTable {
   std::span<const PathRow> rows() const noexcept;
   /// What it was measured on; nothing for built-in and pinned tables, which serve anywhere.
   const std::optional<Machine>& machine() const noexcept;
+  /// The GPUs that it was measured on; nothing if it was on none.
+  const std::optional<Gpus>& gpus() const noexcept;
+  /// By family and group size.
+  std::span<const GridRow> grids() const noexcept;
   /// Of cohort, when it was measured.
   const std::string& version() const noexcept;
 
@@ -91,6 +161,11 @@ class COHORT_EXPORT PathTable {
   /// group that is not larger, else of the smallest. Local, never empty.
   std::span<const PathStep> steps(Op op, std::uint32_t ranks, bool crowded,
                                   Memory memory = Memory::host) const noexcept;
+
+  /// How launches are spread over threads: of the largest group that is not larger. Grids of two
+  /// ranks serve no others, as two have kernels of their own. Empty where the general grid serves.
+  /// Local.
+  std::span<const GridStep> grid(Op op, std::uint32_t ranks) const noexcept;
 
   /// The path of a call in a group of two ranks or more. Local. Cost: some nanoseconds.
   PathChoice choose(Op op, std::uint32_t ranks, bool crowded, std::size_t bytes,
@@ -105,6 +180,8 @@ class COHORT_EXPORT PathTable {
  private:
   struct Data;
   explicit PathTable(std::shared_ptr<const Data> data);
+  static std::shared_ptr<Data> measured(std::vector<PathRow> rows, Machine machine,
+                                        std::string version);
   std::shared_ptr<const Data> data_;
 };
 

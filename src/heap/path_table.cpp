@@ -9,6 +9,8 @@
 
 #include "backend/cuda/channel_map.hpp"
 #include "heap/arena_layout.hpp"
+#include "heap/launch_grid.hpp"
+#include "heap/shipped_tables.hpp"
 
 namespace cohort {
 
@@ -17,6 +19,9 @@ struct PathTable::Data {
   std::array<std::array<std::span<const PathRow>, kOpCount>, kMemoryCount> rows_of{};
   std::optional<Path> pin;
   std::optional<Machine> machine;
+  std::vector<GridRow> grids;  // by family and ranks
+  std::optional<Gpus> gpus;
+  std::string shipped;  // what it is for, of a table that comes with cohort
   std::string version = COHORT_VERSION;
   bool measures_gpus = false;  // else its rows for them are the built-in ones, and not its to tell
 
@@ -204,7 +209,20 @@ PathTable::PathTable() {
   data_ = built_in;
 }
 
-PathTable::PathTable(std::vector<PathRow> rows, Machine machine, std::string version) {
+PathTable::PathTable(std::vector<PathRow> rows, Machine machine, std::string version)
+    : data_(measured(std::move(rows), std::move(machine), std::move(version))) {}
+
+PathTable::PathTable(std::vector<PathRow> rows, Machine machine, std::string version,
+                     GpuMeasures measures) {
+  const auto data = measured(std::move(rows), std::move(machine), std::move(version));
+  data->grids = heap::checked_grids(std::move(measures.grids));
+  data->gpus = std::move(measures.gpus);
+  data->measures_gpus = true;
+  data_ = data;
+}
+
+std::shared_ptr<PathTable::Data> PathTable::measured(std::vector<PathRow> rows, Machine machine,
+                                                     std::string version) {
   if (rows.size() > kRowsMax) {
     throw Error(ErrorCode::usage, "path table: more than " + std::to_string(kRowsMax) + " rows",
                 std::nullopt, "path table");
@@ -227,7 +245,7 @@ PathTable::PathTable(std::vector<PathRow> rows, Machine machine, std::string ver
   auto data = std::make_shared<Data>(std::move(rows), std::nullopt, std::move(machine));
   data->version = std::move(version);
   data->measures_gpus = has_rows_of(given, Memory::cuda);
-  data_ = std::move(data);
+  return data;
 }
 
 PathTable PathTable::pinned(Path path) {
@@ -236,6 +254,39 @@ PathTable PathTable::pinned(Path path) {
                 std::nullopt, "path table");
   }
   return PathTable(std::make_shared<const Data>(pinned_rows(path), path, std::nullopt));
+}
+
+PathTable PathTable::pinned(Path path, std::vector<GridRow> grids) {
+  if (memory_of(path) != Memory::cuda) {
+    throw Error(ErrorCode::usage,
+                "path " + std::string(to_string(path)) + " has no grid: it is none of GPUs",
+                std::nullopt, "path table");
+  }
+  const auto data = std::make_shared<Data>(pinned_rows(path), path, std::nullopt);
+  data->grids = heap::checked_grids(std::move(grids));
+  return PathTable(data);
+}
+
+std::optional<PathTable> PathTable::shipped(const Gpus& gpus) {
+  const heap::ShippedTable* const found = heap::find_shipped_table(gpus);
+  if (found == nullptr) return std::nullopt;
+  std::vector<PathRow> rows = found->rows();
+  const std::vector<PathRow> measured_rows = rows;
+  // It was measured with two ranks: more of them keep what serves anywhere.
+  for (PathRow& row : built_in_gpu_rows()) {
+    const bool replaced = std::any_of(measured_rows.begin(), measured_rows.end(),
+                                      [&](const PathRow& other) { return other.op == row.op; });
+    if (!replaced || (row.ranks == 2 && row.op == Op::all_reduce)) continue;
+    row.ranks = std::max(row.ranks, 3U);
+    rows.push_back(std::move(row));
+  }
+  const auto data = measured(std::move(rows), {}, COHORT_VERSION);
+  data->machine.reset();
+  data->grids = heap::checked_grids(found->grids());
+  data->gpus = found->gpus();
+  data->measures_gpus = true;
+  data->shipped = found->title;
+  return PathTable(data);
 }
 
 std::optional<Path> PathTable::pin() const noexcept {
@@ -252,6 +303,14 @@ std::span<const PathRow> PathTable::rows() const noexcept {
 
 const std::optional<Machine>& PathTable::machine() const noexcept {
   return data_->machine;
+}
+
+const std::optional<Gpus>& PathTable::gpus() const noexcept {
+  return data_->gpus;
+}
+
+std::span<const GridRow> PathTable::grids() const noexcept {
+  return data_->grids;
 }
 
 const std::string& PathTable::version() const noexcept {
@@ -273,6 +332,17 @@ std::span<const PathStep> PathTable::steps(Op op, std::uint32_t ranks, bool crow
   return best->steps;
 }
 
+std::span<const GridStep> PathTable::grid(Op op, std::uint32_t ranks) const noexcept {
+  const GridFamily family = grid_family(op);
+  const GridRow* best = nullptr;
+  for (const GridRow& row : data_->grids) {
+    const bool serves = row.ranks == ranks || (row.ranks < ranks && row.ranks > 2);
+    if (row.family == family && serves) best = &row;
+  }
+  if (best == nullptr) return {};
+  return best->steps;
+}
+
 PathChoice PathTable::choose(Op op, std::uint32_t ranks, bool crowded, std::size_t bytes,
                              Memory memory) const noexcept {
   const std::span<const PathStep> all = steps(op, ranks, crowded, memory);
@@ -290,11 +360,19 @@ bool operator==(const PathTable& left, const PathTable& right) {
 }
 
 std::vector<std::string> PathTable::lines() const {
-  if (data_->pin) return {"paths: pinned to " + std::string(to_string(*data_->pin))};
-  if (!data_->machine) return {"paths: built-in table"};
-  std::vector<std::string> lines = {"paths: measured on " + to_string(*data_->machine) +
-                                    ", by cohort " + data_->version};
-  for (const PathRow& row : rows()) {
+  std::vector<std::string> lines;
+  if (data_->pin) {
+    lines.push_back("paths: pinned to " + std::string(to_string(*data_->pin)));
+  } else if (!data_->shipped.empty()) {
+    lines.push_back("paths: shipped table for " + data_->shipped);
+  } else if (!data_->machine) {
+    return {"paths: built-in table"};
+  } else {
+    lines.push_back("paths: measured on " + to_string(*data_->machine) +
+                    (data_->gpus ? ", " + to_string(*data_->gpus) : "") + ", by cohort " +
+                    data_->version);
+  }
+  for (const PathRow& row : data_->pin ? std::span<const PathRow>() : rows()) {
     std::string line = "path of " + describe_row(row) + ": ";
     for (const PathStep& step : row.steps) {
       line += to_string(step.path);
@@ -303,6 +381,7 @@ std::vector<std::string> PathTable::lines() const {
     }
     lines.push_back(std::move(line));
   }
+  for (const GridRow& row : data_->grids) lines.push_back(heap::grid_line(row));
   return lines;
 }
 

@@ -16,7 +16,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// Of tables without and with what was measured on GPUs.
 constexpr std::uint64_t kSchema = 1;
+constexpr std::uint64_t kGpuSchema = 2;
 constexpr std::size_t kTextMax = 200;
 
 [[noreturn]] void refuse(const std::string& why) {
@@ -124,22 +126,69 @@ Machine read_machine(const Field& field) {
           static_cast<std::uint32_t>(field.at("numa_nodes").number(kCountMax))};
 }
 
-PathTable read_table(const Json& document) {
-  const Field whole(document, "");
-  if (whole.at("schema").number(std::numeric_limits<std::uint64_t>::max()) != kSchema) {
-    refuse("'schema' is not " + std::to_string(kSchema) + ", which is all that this version reads");
-  }
-  // What the rows were made from may stay in the file.
-  whole.allow({"schema", "version", "machine", "rows", "measurements"});
+Gpus read_gpus(const Field& field) {
+  field.allow({"name", "compute", "driver", "link"});
+  return {field.at("name").text(), field.at("compute").text(), field.at("driver").text(),
+          field.at("link").one_of<GpuLink>(kGpuLinkCount)};
+}
+
+GridRow read_grid(const Field& field) {
+  field.allow({"family", "ranks", "steps"});
+  GridRow row;
+  row.family = field.at("family").one_of<GridFamily>(kGridFamilyCount);
+  row.ranks = static_cast<std::uint32_t>(field.at("ranks").number(kCountMax));
+  field.at("steps").for_each([&](const Field& step) {
+    step.allow({"threads", "lines_max"});
+    row.steps.push_back({static_cast<std::uint32_t>(step.at("threads").number(kCountMax))});
+    if (step.has("lines_max")) {
+      row.steps.back().lines_max = step.at("lines_max").number(std::uint64_t{1} << 62U);
+    }
+  });
+  return row;
+}
+
+/// Throws: Error{usage} for rows that make no sense.
+PathTable read_table_of(const Field& whole, bool of_gpus) {
   const std::string version = whole.at("version").text();
   Machine machine = read_machine(whole.at("machine"));
   std::vector<PathRow> rows;
   whole.at("rows").for_each([&](const Field& row) { rows.push_back(read_row(row)); });
+  if (!of_gpus) return {std::move(rows), std::move(machine), version};
+  GpuMeasures measures{read_gpus(whole.at("gpus")), {}};
+  whole.at("grids").for_each([&](const Field& row) { measures.grids.push_back(read_grid(row)); });
+  return {std::move(rows), std::move(machine), version, std::move(measures)};
+}
+
+PathTable read_table(const Json& document) {
+  const Field whole(document, "");
+  const std::uint64_t schema = whole.at("schema").number(std::numeric_limits<std::uint64_t>::max());
+  if (schema != kSchema && schema != kGpuSchema) {
+    refuse("'schema' is neither " + std::to_string(kSchema) + " nor " + std::to_string(kGpuSchema) +
+           ", which is all that this version reads");
+  }
+  // What the rows were made from may stay in the file.
+  if (schema == kSchema) {
+    whole.allow({"schema", "version", "machine", "rows", "measurements"});
+  } else {
+    whole.allow({"schema", "version", "machine", "gpus", "rows", "grids", "measurements",
+                 "grid_measurements"});
+  }
   try {
-    return {std::move(rows), std::move(machine), version};
+    return read_table_of(whole, schema == kGpuSchema);
   } catch (const Error& error) {
+    if (error.code() == ErrorCode::corrupt) throw;
     throw Error(ErrorCode::corrupt, error.what(), std::nullopt, "path table");
   }
+}
+
+Json describe(const GridRow& row) {
+  Json steps = Json::array();
+  for (const GridStep& step : row.steps) {
+    Json entry{{"threads", step.threads}};
+    if (step.lines_max != GridStep::kUnlimited) entry["lines_max"] = step.lines_max;
+    steps.push_back(std::move(entry));
+  }
+  return {{"family", to_string(row.family)}, {"ranks", row.ranks}, {"steps", std::move(steps)}};
 }
 
 }  // namespace
@@ -175,11 +224,20 @@ std::string PathTable::to_json() const {
     row_json["paths"] = std::move(paths);
     rows_json.push_back(std::move(row_json));
   }
-  const Json document{
-      {"schema", kSchema},
-      {"version", version()},
-      {"machine", {{"cpu", on.cpu}, {"cpus", on.cpus}, {"numa_nodes", on.numa_nodes}}},
-      {"rows", std::move(rows_json)}};
+  Json document{{"schema", gpus() ? kGpuSchema : kSchema},
+                {"version", version()},
+                {"machine", {{"cpu", on.cpu}, {"cpus", on.cpus}, {"numa_nodes", on.numa_nodes}}}};
+  if (gpus()) {
+    document["gpus"] = {{"name", gpus()->name},
+                        {"compute", gpus()->compute},
+                        {"driver", gpus()->driver},
+                        {"link", to_string(gpus()->link)}};
+  }
+  document["rows"] = std::move(rows_json);
+  if (gpus()) {
+    document["grids"] = Json::array();
+    for (const GridRow& row : grids()) document["grids"].push_back(describe(row));
+  }
   return document.dump(1);
 }
 

@@ -204,7 +204,7 @@ TEST(PathTableJson, NamesTheFieldThatIsWrong) {
     copy[Json::json_pointer(pointer)] = value;
     return refusal_of(copy);
   };
-  EXPECT_THAT(changed("/schema", 2), HasSubstr("'schema' is not 1"));
+  EXPECT_THAT(changed("/schema", 3), HasSubstr("'schema' is neither 1 nor 2"));
   EXPECT_THAT(changed("/schema", "1"), HasSubstr("'schema' is not a whole number"));
   EXPECT_THAT(changed("/version", 1), HasSubstr("'version' is not a string"));
   EXPECT_THAT(changed("/version", "a\nb"), HasSubstr("'version' is not one line"));
