@@ -350,6 +350,9 @@ class COHORT_EXPORT Session {
 
   /// As agreed last, with the offsets that slots really have. Changes with `recommit`.
   const Plan& plan() const noexcept;
+  /// The table that paths and grids follow: the plan's, but where that is the built-in one and all
+  /// ranks have GPUs that a table comes with cohort for, that one. Its `lines` say which. Local.
+  const PathTable& path_table() const;
   std::uint32_t generation() const noexcept;
   /// Registrations, allocations or mappings since commit or the last recommit: always 0.
   std::uint64_t registrations_since_commit() const noexcept;

@@ -39,25 +39,6 @@ std::string text_of(const cuda::NcclPlannedGroup& planned) {
 
 }  // namespace
 
-bool reaches_all_by_nvlink(const cuda::OpenDevice& device, std::span<const std::string> pci) {
-  const cuda::Api& api = device.api();
-  std::uint32_t count = 0;
-  cuda::throw_unless_ok(api.device_count(&count), "counting GPUs");
-  const auto reaches = [&](const std::string& wanted) {
-    if (wanted == device.facts().pci) return true;
-    for (std::uint32_t other = 0; other < count; ++other) {
-      cuda::DeviceFacts facts = {};
-      cuda::LinkFacts link = {};
-      cuda::throw_unless_ok(api.describe(other, &facts), "looking at a GPU");
-      if (wanted != facts.pci) continue;
-      cuda::throw_unless_ok(api.describe_link(device.index(), other, &link), "looking at a link");
-      return link.can_access && link.native_atomics;
-    }
-    return false;
-  };
-  return std::ranges::all_of(pci, reaches);
-}
-
 NcclSetup::NcclSetup(host::Domain& domain, std::shared_ptr<cuda::OpenDevice> device,
                      const cuda::nccl::Api* api, cuda::StreamHandle stream, const Plan& plan,
                      bool nvlink)

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -70,9 +69,5 @@ class NcclSetup {
   std::vector<cuda::NcclPlannedGroup> planned_;
   cuda::NcclCalls calls_;
 };
-
-/// Whether this rank's device reaches all those by NVLink, as far as this process sees them; what
-/// it does not see counts as out of reach. Local.
-bool reaches_all_by_nvlink(const cuda::OpenDevice& device, std::span<const std::string> pci);
 
 }  // namespace cohort

@@ -71,6 +71,10 @@ const Plan& Session::plan() const noexcept {
   return state_->plan();
 }
 
+const PathTable& Session::path_table() const {
+  return state_->path_table();
+}
+
 std::uint32_t Session::generation() const noexcept {
   return state_->generation();
 }

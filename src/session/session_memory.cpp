@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -19,6 +20,7 @@
 #include "collectives/cuda/fault_watch.hpp"
 #include "collectives/host/host_executor.hpp"
 #include "session/device_api.hpp"
+#include "session/gpus.hpp"
 #include "session/nccl_setup.hpp"
 
 namespace cohort {
@@ -65,12 +67,6 @@ class HostMemory final : public SessionMemory {
   host::HostBackend backend_;
 };
 
-/// What a rank says of its device.
-struct DeviceWord {
-  char pci[32] = {};
-  std::uint64_t threads = 0;  ///< that it can run at once
-};
-
 class CudaMemory final : public SessionMemory {
  public:
   CudaMemory(host::Domain& domain, std::shared_ptr<cuda::OpenDevice> device)
@@ -88,32 +84,33 @@ class CudaMemory final : public SessionMemory {
 
   void agree(const Plan& plan, host::Domain::TimePoint deadline) override {
     check_granule();
-    const cuda::DeviceFacts& facts = device_->facts();
-    DeviceWord mine;
-    std::memcpy(mine.pci, facts.pci, sizeof(mine.pci));
-    mine.threads = std::uint64_t{facts.multiprocessors} * facts.threads_per_multiprocessor;
-    std::vector<DeviceWord> words;
-    for (const auto& bytes :
-         domain_->all_gather(std::as_bytes(std::span(&mine, 1)), "commit", deadline)) {
-      std::memcpy(&words.emplace_back(), bytes.data(), std::min(bytes.size(), sizeof(DeviceWord)));
-    }
+    const std::vector<cuda::DeviceFacts> devices = exchange(device_->facts(), deadline);
     std::uint64_t fewest = ~std::uint64_t{0};
-    for (const DeviceWord& word : words) {
+    for (const cuda::DeviceFacts& device : devices) {
       std::uint64_t sharers = 0;
-      for (const DeviceWord& other : words) {
-        sharers += std::memcmp(word.pci, other.pci, sizeof(word.pci)) == 0 ? 1 : 0;
+      for (const cuda::DeviceFacts& other : devices) {
+        sharers += std::memcmp(device.pci, other.pci, sizeof(device.pci)) == 0 ? 1 : 0;
       }
       sharers *= plan.options().lanes;
       // Kernels of several may have more registers than lets all threads of a device run at once.
       const std::uint64_t spare = sharers == 1 ? 1 : 2;
-      fewest = std::min(fewest, word.threads / (sharers * spare));
+      const std::uint64_t threads =
+          std::uint64_t{device.multiprocessors} * device.threads_per_multiprocessor;
+      fewest = std::min(fewest, threads / (sharers * spare));
     }
     limits_.resident_threads = static_cast<std::uint32_t>(fewest);
+    const GpuLink link = agree_on_link(devices, deadline);
+    shipped_ = PathTable::shipped(gpus_of(devices, link));
     if (plan.options().nccl == NcclUse::off) return;
-    std::vector<std::string> pci;
-    for (const DeviceWord& word : words) pci.emplace_back(word.pci);
     nccl_ = std::make_unique<NcclSetup>(*domain_, device_, nccl_api(), stream_, plan,
-                                        agree_on_nvlink(pci, deadline));
+                                        link == GpuLink::nvlink);
+  }
+
+  /// All ranks have one plan and one idea of their GPUs, so they take the same table.
+  const PathTable& table_of(const Plan& plan) const override {
+    const PathTable& table = plan.options().path_table;
+    const bool is_built_in = !table.pin() && !table.machine() && !table.gpus();
+    return is_built_in && shipped_ ? *shipped_ : table;
   }
 
   Backend& backend() override { return backend_; }
@@ -125,6 +122,8 @@ class CudaMemory final : public SessionMemory {
     options.crowded = parts.crowded;
     options.kept_bytes = parts.kept_bytes;
     options.limits = limits_;
+    options.table = table_of(parts.plan);
+    if (shipped_) options.own_table = *shipped_;
     options.pools = &parts.pools;
     options.nccl = nccl_ ? &nccl_->calls() : nullptr;
     return std::make_unique<cuda::CudaExecutor>(
@@ -177,16 +176,6 @@ class CudaMemory final : public SessionMemory {
     return static_cast<const cuda::CudaArena&>(arena);
   }
 
-  bool agree_on_nvlink(std::span<const std::string> pci, host::Domain::TimePoint deadline) const {
-    const bool mine = reaches_all_by_nvlink(*device_, pci);
-    bool all = true;
-    for (const auto& bytes :
-         domain_->all_gather(std::as_bytes(std::span(&mine, 1)), "commit", deadline)) {
-      all = all && !bytes.empty() && bytes.front() != std::byte{0};
-    }
-    return all;
-  }
-
   void check_granule() const {
     if (heap::kDeviceGranuleBytes % device_->granule_bytes() == 0) return;
     domain_->fail(Error(ErrorCode::unsupported,
@@ -196,11 +185,36 @@ class CudaMemory final : public SessionMemory {
                         domain_->rank(), "commit"));
   }
 
+  /// What every rank says, by rank.
+  template <typename Word>
+  std::vector<Word> exchange(const Word& mine, host::Domain::TimePoint deadline) {
+    std::vector<Word> words;
+    for (const auto& bytes :
+         domain_->all_gather(std::as_bytes(std::span(&mine, 1)), "commit", deadline)) {
+      std::memcpy(&words.emplace_back(), bytes.data(), std::min(bytes.size(), sizeof(Word)));
+    }
+    return words;
+  }
+
+  /// A rank may not see the devices of others: the least that any of them knows holds.
+  GpuLink agree_on_link(std::span<const cuda::DeviceFacts> devices,
+                        host::Domain::TimePoint deadline) {
+    GpuLink least = GpuLink::unknown;
+    try {
+      least = least_link(device_->api(), device_->index(), devices);
+    } catch (const Error&) {
+      least = GpuLink::unknown;  // mapping will say what is wrong
+    }
+    for (const GpuLink link : exchange(least, deadline)) least = std::min(least, link);
+    return least;
+  }
+
   host::Domain* domain_;
   std::shared_ptr<cuda::OpenDevice> device_;
   cuda::CudaBackend backend_;
   cuda::FaultWatch watch_;
   cuda::GridLimits limits_;
+  std::optional<PathTable> shipped_;  // for the GPUs of all ranks
   cuda::StreamHandle stream_ = nullptr;
   std::unique_ptr<NcclSetup> nccl_;  // of plans that ask for it
 };

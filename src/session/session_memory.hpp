@@ -45,6 +45,8 @@ class SessionMemory {
   /// Agrees with the other ranks on what calls depend on. Collective over the domain.
   virtual void agree(const Plan& plan, host::Domain::TimePoint deadline) = 0;
   virtual Backend& backend() = 0;
+  /// The table in force for sessions of this plan, once ranks have agreed.
+  virtual const PathTable& table_of(const Plan& plan) const { return plan.options().path_table; }
   virtual std::unique_ptr<collectives::Executor> make_executor(const ExecutorParts& parts) = 0;
   /// From the first executor on until the session ends.
   virtual void start(Arena& arena) = 0;

@@ -205,8 +205,8 @@ Buffer SessionState::take(SlotId slot) {
 
 PathChoice SessionState::explain(GroupKind kind, Op op, DType dtype, std::size_t bytes) const {
   const PathChoice chosen = collectives::choose_path(
-      plan_.options().path_table, {plan_.layout().group_size(kind), plan_.options().symmetry, op,
-                                   bytes, dtype, Reason::ok, crowded_, plan_.options().memory});
+      path_table(), {plan_.layout().group_size(kind), plan_.options().symmetry, op, bytes, dtype,
+                     Reason::ok, crowded_, plan_.options().memory});
   return executor_->settled(kind, op, dtype, bytes, chosen);
 }
 

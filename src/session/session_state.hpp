@@ -94,6 +94,7 @@ class SessionState final : public host::CallHistory {
   void wait(Stream stream);
 
   const Plan& plan() const noexcept { return plan_; }
+  const PathTable& path_table() const { return memory_->table_of(plan_); }
   std::uint32_t generation() const noexcept { return generation_; }
   std::uint64_t registrations_since_commit() const noexcept;
   std::size_t measured_bytes() const;

@@ -91,7 +91,7 @@ bool CudaExecutor::quiesce(Arena::TimePoint deadline) noexcept {
 
 /// The tallies know the path alone, but for calls that NCCL did not take.
 Reason CudaExecutor::tallied_reason(Path path) const noexcept {
-  const auto pin = plan_->options().path_table.pin();
+  const auto pin = table_.pin();
   if (!pin || *pin == path || is_on_nccl(*pin)) return Reason::ok;
   return *pin == Path::gpu_two_shot ? Reason::op_unsupported : Reason::over_inline_limit;
 }

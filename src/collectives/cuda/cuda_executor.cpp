@@ -73,12 +73,15 @@ CudaExecutor::CudaExecutor(const CudaRank& rank, const Plan& plan, const heap::A
       plan_(std::make_shared<Plan>(plan)),
       view_(plan, layout, plan.layout().pipeline_stage(rank.domain.rank()), slots),
       pools_(options.pools),
+      table_(options.table),
+      own_table_(options.own_table),
       limits_(options.limits),
       crowded_(options.crowded),
       nccl_(options.nccl),
       generation_(options.generation),
       is_first_(previous == nullptr) {
   first_channel_.fill(kNone);
+  limits_.table = &table_;
   if (previous == nullptr) {
     rank_.device.fill(address(rank.arena.local()), 0, sizeof(SessionWords));
   }

@@ -45,6 +45,8 @@ struct CudaExecutorOptions {
   /// Channels in this first part of the arena go on from `previous`.
   std::size_t kept_bytes = 0;
   GridLimits limits;
+  PathTable table{};  ///< that says paths and grids: the plan's, or the one shipped for its GPUs
+  PathTable own_table{};  ///< names no path of NCCL
   const heap::Pools* pools = nullptr;
   NcclCalls* nccl = nullptr;  ///< of plans that ask for it; outlives all executors
 };
@@ -146,10 +148,11 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   std::shared_ptr<const Plan> plan_;
   heap::HeapView view_;
   const heap::Pools* pools_;
-  GridLimits limits_;
+  PathTable table_;
+  PathTable own_table_;  // for what NCCL does not take
+  GridLimits limits_;    // with that table
   bool crowded_;
   NcclCalls* nccl_;
-  PathTable own_paths_;  // the built-in one, for what NCCL does not take
   std::uint32_t generation_;
   bool is_first_;  // else another one reads fault records until this one inherits its ledger
   std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)

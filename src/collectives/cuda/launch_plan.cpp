@@ -17,17 +17,16 @@ constexpr std::uint64_t kOneLineMax = 512 * 512;
 constexpr std::uint32_t kSplitBlocks = 256;
 constexpr std::uint32_t kSplitThreads = 512;
 
-constexpr std::array kBuiltInGrid = std::to_array<GridRow>({{64, 64},
-                                                            {128, 64},
-                                                            {512, 128},
-                                                            {1024, 32},
-                                                            {2048, 64},
-                                                            {8192, 128},
-                                                            {16384, 192},
-                                                            {32768, 256},
-                                                            {65536, 192},
-                                                            {131072, 256},
-                                                            {~std::uint64_t{0}, 512}});
+constexpr std::array kBuiltInGrid = std::to_array<GridStep>({{64, 128},
+                                                             {128, 512},
+                                                             {32, 1024},
+                                                             {64, 2048},
+                                                             {128, 8192},
+                                                             {192, 16384},
+                                                             {256, 32768},
+                                                             {192, 65536},
+                                                             {256, 131072},
+                                                             {512}});
 
 constexpr std::uint32_t whole_warps(std::uint64_t threads) noexcept {
   return static_cast<std::uint32_t>((threads + kWarp - 1) / kWarp * kWarp);
@@ -56,6 +55,17 @@ std::uint32_t lines_per_thread_max(const KernelCall& call) noexcept {
   return call.members.count == 2 && call.algorithm != Algorithm::two_shot ? 2 : 1;
 }
 
+/// Threads of a block by the grid in force. Requires: `lines` > 0.
+std::uint32_t threads_for(const KernelCall& call, std::uint64_t lines,
+                          const GridLimits& limits) noexcept {
+  std::span<const GridStep> grid;
+  if (limits.table != nullptr) grid = limits.table->grid(call.op, call.members.count);
+  if (grid.empty()) grid = built_in_grid();
+  const auto step = std::find_if(grid.begin(), grid.end(),
+                                 [&](const GridStep& it) { return lines <= it.lines_max; });
+  return step->threads;  // the last has no limit
+}
+
 /// Chooses the grid. False if a thread would have more lines than there are kernels for.
 bool choose_grid(KernelCall& call, std::uint64_t lines, const GridLimits& limits) noexcept {
   // Each peer's header has a thread of its own in every block.
@@ -68,12 +78,12 @@ bool choose_grid(KernelCall& call, std::uint64_t lines, const GridLimits& limits
     call.threads = least;
     return true;
   }
-  const auto grid = built_in_grid();
-  const auto row = std::find_if(grid.begin(), grid.end(),
-                                [&](const GridRow& it) { return lines <= it.lines_max; });
+  const std::uint32_t measured = threads_for(call, lines, limits);
   for (; call.lines_per_thread <= lines_most; ++call.lines_per_thread) {
     const std::uint64_t wanted = lines_of(lines, call.lines_per_thread);
-    const std::uint32_t few = whole_warps(std::min<std::uint64_t>(wanted, row->threads));
+    const std::uint64_t fit_blocks = std::min<std::uint64_t>(lines_of(wanted, kBlocksMax), 512);
+    const std::uint32_t threads = std::max(measured, whole_warps(fit_blocks));
+    const std::uint32_t few = whole_warps(std::min<std::uint64_t>(wanted, threads));
     call.threads = std::min(std::max(few, least), most);
     const std::uint64_t blocks = lines_of(wanted, call.threads);
     call.blocks = static_cast<std::uint32_t>(blocks);
@@ -222,7 +232,7 @@ class Planner {
 
 }  // namespace
 
-std::span<const GridRow> built_in_grid() noexcept {
+std::span<const GridStep> built_in_grid() noexcept {
   return kBuiltInGrid;
 }
 

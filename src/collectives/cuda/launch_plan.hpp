@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 
+#include <cohort/path_table.hpp>
 #include <cohort/verdict.hpp>
 
 #include "backend/cuda/abi.hpp"
@@ -22,16 +23,12 @@ struct GridLimits {
   /// Threads of a call that run at once whatever runs in other lanes: of the smallest device,
   /// shared by its ranks and the lanes. Fewer than kFlagLines count as that many.
   std::uint32_t resident_threads = 2048;
-};
-
-/// How many threads a block has for parts of up to so many lines.
-struct GridRow {
-  std::uint64_t lines_max;
-  std::uint32_t threads;
+  /// Whose grids serve where it has any; else, and where it has none, `built_in_grid`.
+  const PathTable* table = nullptr;
 };
 
 /// As measured on two H200 with NVLink; flat within some per cent around the optimum.
-std::span<const GridRow> built_in_grid() noexcept;
+std::span<const GridStep> built_in_grid() noexcept;
 
 /// Lines of one buffer that the call takes on the member that takes the most, with sentinels in the
 /// data. `call` needs op, root, bytes, counts, algorithm and the members' count.

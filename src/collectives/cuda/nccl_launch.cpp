@@ -57,14 +57,14 @@ NcclRoute CudaExecutor::nccl_route_of(const Channel& channel, const Call& call, 
 
 CudaExecutor::Choice CudaExecutor::choice_of(const Channel& channel, const Call& call) const {
   const std::uint32_t size = size_of(channel);
-  const PathTable& table = call.on_own_paths ? own_paths_ : plan_->options().path_table;
+  const PathTable& table = call.on_own_paths ? own_table_ : table_;
   const PathChoice chosen =
       own_choice(table, size, call.op, call.dtype, collectives::agreed_bytes(call));
   if (!is_on_nccl(chosen.path) || chosen.reason != Reason::ok) return {chosen};
   const NcclRoute route = nccl_route_of(channel, call, chosen.path);
   if (route.reason == Reason::ok) return {{route.path, Reason::ok}, false, route.by_operands};
   const Path own =
-      own_choice(own_paths_, size, call.op, call.dtype, collectives::agreed_bytes(call)).path;
+      own_choice(own_table_, size, call.op, call.dtype, collectives::agreed_bytes(call)).path;
   return {{own, route.reason}, true, route.by_operands};
 }
 
@@ -85,7 +85,7 @@ PathChoice CudaExecutor::settled(GroupKind kind, Op op, DType dtype, std::size_t
   const auto group = nccl_->find(identity.kind, identity.instance, identity.lane);
   const NcclRoute route = nccl_->route(group, choice.path, query);
   if (route.reason == Reason::ok) return {route.path, Reason::ok};
-  return {own_choice(own_paths_, query.members, op, dtype, bytes).path, route.reason};
+  return {own_choice(own_table_, query.members, op, dtype, bytes).path, route.reason};
 }
 
 /// NCCL chooses by what each rank's own operands are, without asking the others, and its symmetric
