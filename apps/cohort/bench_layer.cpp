@@ -112,7 +112,7 @@ LayerOptions read_flags(const LayerFlags& flags) {
   }
   options.rounds = flags.quick ? std::min(flags.rounds, 2U) : flags.rounds;
   options.seconds = flags.quick ? std::min(flags.seconds, 0.005) : flags.seconds;
-  options.paths = flags.paths.table();
+  options.paths = flags.paths.table(options.memory);
   return options;
 }
 
@@ -213,7 +213,7 @@ void add_flags(CLI::App& command, LayerFlags& flags) {
   command.add_flag("--quick", flags.quick,
                    "Few row counts, short rounds: a look, not a measurement");
   command.add_flag("--json", flags.json, "Print one JSON document instead of a table");
-  add_path_flags(command, flags.paths);
+  add_path_flags(command, flags.paths, /*with_gpus=*/true);
   add_layout_flags(command, flags.layout);
 }
 

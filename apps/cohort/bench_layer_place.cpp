@@ -6,7 +6,7 @@
 #include <cohort/error.hpp>
 
 #include "backend/cuda/device.hpp"
-#include "backend/cuda/plugin_loader.hpp"
+#include "session/device_api.hpp"
 
 namespace cohort::bench {
 
@@ -90,7 +90,7 @@ class GpuPlace final : public LayerPlace {
 
   /// As `commit` chooses it.
   static std::shared_ptr<cuda::OpenDevice> open(WorldRank rank) {
-    const cuda::Api& api = cuda::require_devices();
+    const cuda::Api& api = device_api();
     std::uint32_t count = 0;
     check(api.device_count(&count), "counting devices");
     return cuda::OpenDevice::open(api, rank.index() % count, rank);

@@ -10,6 +10,9 @@
 #include <cohort/error.hpp>
 #include <cohort/version.hpp>
 
+#include "session/device_api.hpp"
+#include "session/gpus.hpp"
+
 namespace cohort {
 
 namespace {
@@ -46,27 +49,42 @@ PathTable parse_file(const std::string& name) {
   }
 }
 
-/// Thresholds follow from caches, cores and code: elsewhere they may be far from the best.
-void check_origin(const std::string& name, const PathTable& table) {
+[[noreturn]] void refuse_origin(const std::string& name, const PathTable& table,
+                                const std::string& there, const std::string& here,
+                                const std::string& again) {
+  refuse("--path-table " + name + " was measured on " + there + " with cohort " + table.version() +
+         ", this is " + here + " with cohort " COHORT_VERSION + ": measure here with '" + again +
+         " -o FILE', or add --any-machine to use it all the same");
+}
+
+/// Thresholds follow from caches, cores and code: elsewhere they may be far from the best. On GPUs
+/// the host has no part in them.
+void check_origin(const std::string& name, const PathTable& table, Memory memory) {
+  const bool same_version = table.version() == COHORT_VERSION;
+  if (memory == Memory::cuda && table.gpus()) {
+    const Gpus here = gpus_of_process(device_api());
+    if (here == *table.gpus() && same_version) return;
+    refuse_origin(name, table, to_string(*table.gpus()), to_string(here),
+                  "cohort tune --device cuda");
+  }
   const Machine here = this_machine();
   const Machine there = table.machine().value_or(here);
-  const bool same_version = table.version() == COHORT_VERSION;
   if (there == here && same_version) return;
-  refuse("--path-table " + name + " was measured on " + to_string(there) + " with cohort " +
-         table.version() + ", this is " + to_string(here) + " with cohort " COHORT_VERSION +
-         ": measure here with 'cohort tune -o FILE', or add --any-machine to use it all the same");
+  refuse_origin(name, table, to_string(there), to_string(here), "cohort tune");
 }
+
+const std::vector<std::string> kHostPaths{"host_inline", "host_direct", "host_staged"};
 
 }  // namespace
 
-PathTable PathFlags::table() const {
+PathTable PathFlags::table(Memory memory) const {
   if (!path.empty() && !table_file.empty()) {
     refuse("--path contradicts --path-table: give one of them");
   }
   if (any_machine && table_file.empty()) refuse("--any-machine says nothing without --path-table");
   if (!table_file.empty()) {
     PathTable table = parse_file(table_file);
-    if (!any_machine) check_origin(table_file, table);
+    if (!any_machine) check_origin(table_file, table, memory);
     return table;
   }
   for (std::size_t i = 0; i < kPathCount && !path.empty(); ++i) {
@@ -83,13 +101,18 @@ std::vector<std::string> PathFlags::arguments() const {
   return result;
 }
 
-void add_path_flags(CLI::App& command, PathFlags& flags) {
-  command
-      .add_option("--path", flags.path,
-                  "Every call takes this path: host_inline, host_direct or host_staged. What is "
-                  "too large for host_inline takes host_direct, and its reason says so")
-      ->check(CLI::IsMember({"host_inline", "host_direct", "host_staged"}))
-      ->type_name("PATH");
+void add_path_flags(CLI::App& command, PathFlags& flags, bool with_gpus) {
+  std::vector<std::string> paths = kHostPaths;
+  std::string what =
+      "Every call takes this path: host_inline, host_direct or host_staged. What is too large for "
+      "host_inline takes host_direct, and its reason says so";
+  if (with_gpus) {
+    paths.insert(paths.end(), {"gpu_ll", "gpu_lamport", "gpu_two_shot"});
+    what +=
+        ". On GPUs: gpu_ll, gpu_lamport or gpu_two_shot; what gpu_ll or gpu_two_shot cannot do "
+        "takes gpu_lamport";
+  }
+  command.add_option("--path", flags.path, what)->check(CLI::IsMember(paths))->type_name("PATH");
   command
       .add_option("--path-table", flags.table_file,
                   "Which path each call takes, as 'cohort tune' measured it (default: built in)")

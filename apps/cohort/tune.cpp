@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
-#include <iomanip>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -15,31 +14,37 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include <cohort/error.hpp>
 #include <cohort/path_table.hpp>
-#include <cohort/version.hpp>
 
+#include "backend/cuda/device.hpp"
 #include "base/system_limits.hpp"
+#include "session/device_api.hpp"
+#include "session/gpus.hpp"
 #include "tune_fit.hpp"
+#include "tune_gpu.hpp"
 #include "tune_measure.hpp"
+#include "tune_output.hpp"
 
 namespace cohort {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr std::uint32_t kRanksMax = 64;
-constexpr double kRegretWanted = 0.05;
 
 constexpr const char* kFooter =
     R"(Groups of every size given are measured alone and, where this leaves CPUs idle, in a world of
 more ranks than CPUs, because waiting ranks behave differently there. Run it while the machine does
 nothing else. The table is for this machine and this version of cohort.
 
-Exit codes: 0 when the table is measured and written; 2 for wrong flags; 1 for all else.
+With --device cuda every rank has a GPU of its own. First grids are measured, which are the threads
+of a block by size, then every path of GPUs with those grids, in replays of CUDA graphs. The table
+is for GPUs of this name, driver and link. Without one, ranks whose GPUs a table comes with cohort
+for take that one, and all others a general one.
+
+Exit codes: 0 when the table is measured and written; 2 for wrong flags and for a machine without
+what --device asks for; 1 for all else.
 
 Examples:
   # Measure this machine, then use what was found:
@@ -47,35 +52,38 @@ Examples:
   cohort generate --model SmolLM2.gguf --tp 2 --prompt "Hello" --path-table paths.json
 
   # A look at two sizes of groups, nothing written:
-  cohort tune --ranks 2 --ranks 4 --quick)";
+  cohort tune --ranks 2 --ranks 4 --quick
+
+  # All GPUs of this machine, then collectives with what was found:
+  cohort tune --device cuda -o gpus.json
+  cohort bench --device cuda --path-table gpus.json)";
 
 struct TuneFlags {
   std::vector<std::uint32_t> ranks;
+  std::string device = "host";
   std::string output_file;
   bool quick = false;
   bool json = false;
 };
 
-/// One row of the table, with what it was made from.
-struct Measured {
-  PathRow row;
-  FittedSteps fit;
-  std::vector<PathTimes> times;
-};
+/// In rising order, each once. Throws: Error{usage} for one that is not from 2 to `most`.
+std::vector<std::uint32_t> group_sizes(std::vector<std::uint32_t> sizes, std::uint32_t most) {
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  for (const std::uint32_t ranks : sizes) {
+    if (ranks >= 2 && ranks <= most) continue;
+    throw Error(ErrorCode::usage,
+                "--ranks " + std::to_string(ranks) + " is not from 2 to " + std::to_string(most),
+                std::nullopt, "arguments");
+  }
+  return sizes;
+}
 
 std::vector<TuneArrangement> arrangements(const TuneFlags& flags) {
   std::vector<std::uint32_t> sizes = flags.ranks;
   if (sizes.empty()) sizes = {2, 4, 8};
-  std::sort(sizes.begin(), sizes.end());
-  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
   std::vector<TuneArrangement> result;
-  for (const std::uint32_t ranks : sizes) {
-    if (ranks < 2 || ranks > kRanksMax) {
-      throw Error(
-          ErrorCode::usage,
-          "--ranks " + std::to_string(ranks) + " is not from 2 to " + std::to_string(kRanksMax),
-          std::nullopt, "arguments");
-    }
+  for (const std::uint32_t ranks : group_sizes(std::move(sizes), kRanksMax)) {
     result.push_back({ranks, ranks});
     const std::uint32_t crowd = (usable_cpu_count() / ranks + 1) * ranks;
     if (ranks <= usable_cpu_count() && crowd <= kRanksMax) result.push_back({ranks, crowd});
@@ -83,20 +91,10 @@ std::vector<TuneArrangement> arrangements(const TuneFlags& flags) {
   return result;
 }
 
-/// The v-forms move the same bytes the same way.
-std::vector<Op> ops_served_by(Op measured) {
-  switch (measured) {
-    case Op::all_gather: return {measured, Op::all_gatherv};
-    case Op::reduce_scatter: return {measured, Op::reduce_scatterv};
-    case Op::all_to_all: return {measured, Op::all_to_allv};
-    default: return {measured};
-  }
-}
-
-std::vector<Measured> measure(const TuneFlags& flags, std::ostream& errors) {
+Tuned measure_host(const TuneFlags& flags, std::ostream& errors) {
   TuneEffort effort;
   if (flags.quick) effort = {.bytes_max = 64 * 1024, .rounds = 3, .batch_us = 100};
-  std::vector<Measured> result;
+  Tuned result;
   for (const TuneArrangement& arrangement : arrangements(flags)) {
     const auto progress = [&](Op op) {
       errors << "measuring " << to_string(op) << " in groups of " << arrangement.group_ranks
@@ -105,76 +103,61 @@ std::vector<Measured> measure(const TuneFlags& flags, std::ostream& errors) {
     };
     const bool crowded = arrangement.world_ranks > usable_cpu_count();
     for (const OpTimes& of_op : measure_paths(arrangement, effort, progress)) {
-      Measured measured{
-          {of_op.op, arrangement.group_ranks, crowded, {}}, fit_steps(of_op.times), of_op.times};
-      measured.row.steps = measured.fit.steps;
-      result.push_back(std::move(measured));
+      FittedSteps fit = fit_steps(of_op.times);
+      PathRow row{of_op.op, arrangement.group_ranks, crowded, fit.steps};
+      result.rows.push_back({std::move(row), std::move(fit), of_op.times});
     }
   }
   return result;
 }
 
-PathTable table_of(const std::vector<Measured>& all) {
-  std::vector<PathRow> rows;
-  for (const Measured& measured : all) {
-    for (const Op op : ops_served_by(measured.row.op)) {
-      rows.push_back(measured.row);
-      rows.back().op = op;
+/// Ranks that share a GPU would measure something else.
+std::vector<std::uint32_t> gpu_group_sizes(const TuneFlags& flags, const cuda::Api& api) {
+  std::uint32_t devices = 0;
+  cuda::throw_unless_ok(api.device_count(&devices), "counting GPUs");
+  if (devices < 2) {
+    throw Error(ErrorCode::unsupported,
+                "--device cuda measures calls between GPUs, and this process sees " +
+                    std::to_string(devices),
+                std::nullopt, "arguments");
+  }
+  const std::uint32_t most = std::min(devices, kRanksMax);
+  std::vector<std::uint32_t> sizes = flags.ranks;
+  for (std::uint32_t ranks = 2; flags.ranks.empty() && ranks <= std::min(most, 8U); ranks *= 2) {
+    sizes.push_back(ranks);
+  }
+  return group_sizes(std::move(sizes), most);
+}
+
+Tuned measure_cuda(const TuneFlags& flags, std::ostream& errors) {
+  GpuTuneEffort effort;
+  if (flags.quick) {
+    effort.bytes_max = 64 * 1024;
+    effort.rounds = 3;
+    effort.graph_calls = 8;
+    effort.round_us = 100;
+  }
+  const cuda::Api& api = device_api();
+  Tuned result;
+  result.gpus = gpus_of_process(api);
+  for (const std::uint32_t ranks : gpu_group_sizes(flags, api)) {
+    const auto progress = [&](const std::string& what) {
+      errors << "measuring " << what << " on " << ranks << " GPUs\n" << std::flush;
+    };
+    const GpuTimes times = measure_gpus(ranks, effort, progress);
+    for (const FamilyTimes& family : times.grids) {
+      result.grids.push_back({{family.family, ranks, family.fit.steps},
+                              family.fit,
+                              family.times,
+                              {grid_threads().begin(), grid_threads().end()}});
+    }
+    for (const OpTimes& of_op : times.paths) {
+      FittedSteps fit = fit_steps(of_op.times);
+      PathRow row{of_op.op, ranks, false, fit.steps, Memory::cuda};
+      result.rows.push_back({std::move(row), std::move(fit), of_op.times});
     }
   }
-  return {std::move(rows), this_machine(), COHORT_VERSION};
-}
-
-std::string describe_steps(const std::vector<PathStep>& steps) {
-  std::string text;
-  for (const PathStep& step : steps) {
-    text += to_string(step.path);
-    if (step.bytes_max == PathStep::kUnlimited) continue;
-    text += " to " + std::to_string(step.bytes_max) + " bytes, then ";
-  }
-  return text;
-}
-
-void print_summary(const std::vector<Measured>& all, std::ostream& output) {
-  output << "Measured on " << to_string(this_machine()) << ".\n\n"
-         << std::left << std::setw(16) << "operation" << std::setw(7) << "ranks" << std::setw(9)
-         << "crowded" << std::setw(9) << "regret"
-         << "paths\n";
-  bool regrets = false;
-  for (const Measured& measured : all) {
-    char regret[32];
-    std::snprintf(regret, sizeof(regret), "%.1f %%", measured.fit.worst_regret * 100);
-    regrets = regrets || measured.fit.worst_regret > kRegretWanted;
-    output << std::setw(16) << to_string(measured.row.op) << std::setw(7) << measured.row.ranks
-           << std::setw(9) << (measured.row.crowded ? "yes" : "no") << std::setw(9) << regret
-           << describe_steps(measured.row.steps) << '\n';
-  }
-  output
-      << "\nregret: how much longer than the best path the chosen one took, at the worst size.\n";
-  if (regrets) {
-    output << "Some are above 5 %: something else ran on this machine, or two paths are equally "
-              "fast\nthere. Measure again when it is quiet.\n";
-  }
-}
-
-Json document_of(const std::vector<Measured>& all) {
-  Json document = Json::parse(table_of(all).to_json());
-  Json measurements = Json::array();
-  for (const Measured& measured : all) {
-    for (const PathTimes& times : measured.times) {
-      Json us = Json::object();
-      for (std::size_t path = 0; path < kPathCount; ++path) {
-        if (times.us[path]) us[std::string(to_string(static_cast<Path>(path)))] = *times.us[path];
-      }
-      measurements.push_back({{"op", to_string(measured.row.op)},
-                              {"ranks", measured.row.ranks},
-                              {"crowded", measured.row.crowded},
-                              {"bytes", times.bytes},
-                              {"us", std::move(us)}});
-    }
-  }
-  document["measurements"] = std::move(measurements);
-  return document;
+  return result;
 }
 
 /// All of the file or nothing: another job may be reading the old one.
@@ -193,14 +176,21 @@ void write_file(const std::string& name, const std::string& text) {
 }
 
 void tune(const TuneFlags& flags, std::ostream& output, std::ostream& errors) {
-  const std::vector<Measured> all = measure(flags, errors);
-  const Json document = document_of(all);
-  if (!flags.output_file.empty()) write_file(flags.output_file, document.dump(1));
+  if (flags.device != "host" && flags.device != "cuda") {
+    throw Error(ErrorCode::usage,
+                "--device does not know '" + flags.device + "'; it takes host or cuda",
+                std::nullopt, "arguments");
+  }
+  const Tuned tuned =
+      flags.device == "cuda" ? measure_cuda(flags, errors) : measure_host(flags, errors);
+  if (!flags.output_file.empty()) {
+    write_file(flags.output_file, tune_document(tuned, /*compact=*/false));
+  }
   if (flags.json) {
-    output << document.dump() << '\n';
+    output << tune_document(tuned, /*compact=*/true) << '\n';
     return;
   }
-  print_summary(all, output);
+  print_tuned(tuned, output);
   if (flags.output_file.empty()) {
     output << "Nothing was written: -o FILE writes the table.\n";
   } else {
@@ -214,9 +204,13 @@ void add_tune_command(CLI::App& app, std::ostream& output, std::ostream& errors)
   const auto flags = std::make_shared<TuneFlags>();
   CLI::App* command =
       app.add_subcommand("tune", "Measure which path is best for which size, and write the table");
+  command->add_option("--device", flags->device, "Whose memory calls are in: host, or cuda")
+      ->capture_default_str()
+      ->type_name("NAME");
   command
       ->add_option("-n,--ranks", flags->ranks,
-                   "Group sizes to measure, 2 to 64; repeat it for several (default 2, 4, 8)")
+                   "Group sizes to measure, 2 to 64; repeat it for several (default 2, 4, 8; on "
+                   "cuda as many of them as there are GPUs for)")
       ->type_name("N")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

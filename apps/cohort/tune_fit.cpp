@@ -9,54 +9,92 @@ namespace cohort {
 namespace {
 
 /// A change of path must save as much as 20 % at one size, or less at each of several.
-constexpr double kChangeCost = 0.2;
+constexpr double kPathChangeCost = 0.2;
+/// Grids are flat around the best: what more steps cost is only their text.
+constexpr double kGridChangeCost = 0.03;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-double best_of(const PathTimes& times) {
-  double best = kNever;
-  for (const auto& us : times.us) best = std::min(best, us.value_or(kNever));
-  return best;
+using Times = std::vector<double>;  // of one size, by choice; kNever where there is none
+
+double best_of(const Times& times) {
+  return *std::min_element(times.begin(), times.end());
 }
 
-double loss(const PathTimes& times, std::size_t path) {
-  if (!times.us[path]) return kNever;
-  return std::log(*times.us[path] / best_of(times));
+double loss(const Times& times, std::size_t choice) {
+  return times[choice] == kNever ? kNever : std::log(times[choice] / best_of(times));
+}
+
+/// The choice of every size that loses least, where each change costs so much.
+std::vector<std::size_t> choose(const std::vector<Times>& times, double change_cost) {
+  const std::size_t choices = times.front().size();
+  // The cheapest way to come to each (size, choice), and the choice of the size before on that way.
+  std::vector<std::vector<double>> cost(times.size(), std::vector<double>(choices));
+  std::vector<std::vector<std::size_t>> from(times.size(), std::vector<std::size_t>(choices));
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    for (std::size_t choice = 0; choice < choices; ++choice) {
+      double before = 0;
+      from[i][choice] = choice;
+      if (i > 0) {
+        before = cost[i - 1][choice];
+        for (std::size_t other = 0; other < choices; ++other) {
+          if (cost[i - 1][other] + change_cost >= before) continue;
+          before = cost[i - 1][other] + change_cost;
+          from[i][choice] = other;
+        }
+      }
+      cost[i][choice] = before + loss(times[i], choice);
+    }
+  }
+  const auto& last = cost.back();
+  std::vector<std::size_t> chosen(times.size());
+  chosen.back() =
+      static_cast<std::size_t>(std::min_element(last.begin(), last.end()) - last.begin());
+  for (std::size_t i = times.size() - 1; i > 0; --i) chosen[i - 1] = from[i][chosen[i]];
+  return chosen;
+}
+
+double worst_regret(const std::vector<Times>& times, const std::vector<std::size_t>& chosen) {
+  double worst = 0;
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    worst = std::max(worst, times[i][chosen[i]] / best_of(times[i]) - 1);
+  }
+  return worst;
+}
+
+/// Calls `step(i)` for the last size of every run of equal choices.
+template <typename Step>
+void for_each_run(const std::vector<std::size_t>& chosen, const Step& step) {
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    if (i + 1 == chosen.size() || chosen[i + 1] != chosen[i]) step(i);
+  }
 }
 
 }  // namespace
 
 FittedSteps fit_steps(std::span<const PathTimes> times) {
-  // The cheapest way to come to each (size, path), and the path of the size before on that way.
-  std::vector<std::array<double, kPathCount>> cost(times.size());
-  std::vector<std::array<std::size_t, kPathCount>> from(times.size());
-  for (std::size_t i = 0; i < times.size(); ++i) {
-    for (std::size_t path = 0; path < kPathCount; ++path) {
-      double before = 0;
-      from[i][path] = path;
-      if (i > 0) {
-        before = cost[i - 1][path];
-        for (std::size_t other = 0; other < kPathCount; ++other) {
-          if (cost[i - 1][other] + kChangeCost >= before) continue;
-          before = cost[i - 1][other] + kChangeCost;
-          from[i][path] = other;
-        }
-      }
-      cost[i][path] = before + loss(times[i], path);
-    }
+  std::vector<Times> all;
+  for (const PathTimes& of_size : times) {
+    Times& row = all.emplace_back();
+    for (const auto& us : of_size.us) row.push_back(us.value_or(kNever));
   }
-  const auto& last = cost.back();
-  auto path = static_cast<std::size_t>(std::min_element(last.begin(), last.end()) - last.begin());
-  FittedSteps fitted;
-  fitted.steps.push_back({static_cast<Path>(path)});
-  for (std::size_t i = times.size(); i-- > 0;) {
-    fitted.worst_regret = std::max(fitted.worst_regret, *times[i].us[path] / best_of(times[i]) - 1);
-    const std::size_t before = from[i][path];
-    if (i > 0 && before != path) {
-      fitted.steps.push_back({static_cast<Path>(before), times[i - 1].bytes});
-    }
-    path = before;
-  }
-  std::reverse(fitted.steps.begin(), fitted.steps.end());
+  const std::vector<std::size_t> chosen = choose(all, kPathChangeCost);
+  FittedSteps fitted{{}, worst_regret(all, chosen)};
+  for_each_run(chosen, [&](std::size_t i) {
+    fitted.steps.push_back({static_cast<Path>(chosen[i]), times[i].bytes});
+  });
+  fitted.steps.back().bytes_max = PathStep::kUnlimited;
+  return fitted;
+}
+
+FittedGrid fit_grid(std::span<const std::uint32_t> threads, std::span<const GridTimes> times) {
+  std::vector<Times> all;
+  for (const GridTimes& of_size : times) all.push_back(of_size.us);
+  const std::vector<std::size_t> chosen = choose(all, kGridChangeCost);
+  FittedGrid fitted{{}, worst_regret(all, chosen)};
+  for_each_run(chosen, [&](std::size_t i) {
+    fitted.steps.push_back({threads[chosen[i]], times[i].lines});
+  });
+  fitted.steps.back().lines_max = GridStep::kUnlimited;
   return fitted;
 }
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <vector>
@@ -28,5 +29,19 @@ struct FittedSteps {
 /// more has to pay for itself: noise must not make thresholds. A threshold lies at the last size
 /// measured on its path. `times` by growing bytes, not empty, at least one path each. Pure.
 FittedSteps fit_steps(std::span<const PathTimes> times);
+
+/// What a call of so many lines took with each number of threads a block.
+struct GridTimes {
+  std::uint64_t lines = 0;
+  std::vector<double> us;
+};
+
+struct FittedGrid {
+  std::vector<GridStep> steps;
+  double worst_regret = 0;
+};
+
+/// The same of grids; `us` of every size are by `threads`. Pure.
+FittedGrid fit_grid(std::span<const std::uint32_t> threads, std::span<const GridTimes> times);
 
 }  // namespace cohort

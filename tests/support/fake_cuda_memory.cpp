@@ -55,7 +55,7 @@ Status describe(std::uint32_t device, cuda::DeviceFacts* facts) {
     return failure(Status::Code::usage, "there is no CUDA device " + std::to_string(device));
   }
   *facts = {};
-  std::snprintf(facts->name, sizeof facts->name, "fake");
+  std::snprintf(facts->name, sizeof facts->name, "%s", fake_cuda().name.load());
   std::snprintf(facts->pci, sizeof facts->pci, "0000:%02x:00.0", device + 1);
   facts->memory_bytes = fake_cuda().memory_bytes.load();
   facts->compute_major = 9;

@@ -26,6 +26,7 @@ inline constexpr std::size_t kFakeGranuleBytes = 64 * 1024;
 /// share it: set it before they start.
 struct FakeCuda {
   std::atomic<std::uint32_t> devices = 4;
+  std::atomic<const char*> name = "fake";
   /// Bytes that `create` has; what is over that is out_of_memory.
   std::atomic<std::size_t> memory_bytes = std::size_t{1} << 30;
   /// Devices with this bit unequal cannot reach each other.
