@@ -23,17 +23,22 @@ constexpr const char* kFooter =
 take turns, round after round, in one run. A time is that of the slowest rank. `bytes` are those of
 the larger operand: of all_gather the output, of reduce_scatter the input. `agreement` is the
 reduction of a 256-byte record; `host` times a call's own work: `explain`, and a whole call on a
-group of one rank. Peers are measured with the best of a few settings at each size.
+group of one rank. Peers are measured with the best of a few settings at each size. With
+--device cuda every rank has the GPU of its number, calls are replays of graphs, and a time is that
+of a graph over its calls; cohort is measured alone.
 
 Exit codes: 0 when cohort was measured, also if a peer could not be and is named instead; 2 for
-wrong flags; 1 for all else: a wrong result, ranks that fail.
+wrong flags and for a machine without what --device asks for; 1 for all else: a wrong result, ranks that fail.
 
 Examples:
   # A look at this machine in a few seconds, cohort alone:
   cohort bench --quick --peers none
 
   # One operation on growing groups, as a document and as a picture:
-  cohort bench --ranks 2,4,8 --ops all_reduce --json --plot all_reduce.svg)";
+  cohort bench --ranks 2,4,8 --ops all_reduce --json --plot all_reduce.svg
+
+  # Two GPUs, every path that the table in force takes:
+  cohort bench --device cuda --ops all_reduce,all_gather --bytes 1Ki..8Mi)";
 
 void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostream& errors) {
   const bench::BenchOptions options = bench::read_bench_flags(flags);
@@ -68,7 +73,8 @@ void add_bench_command(CLI::App& app, std::ostream& output, std::ostream& errors
   command->callback([command, flags, &output, &errors] {
     if (!command->get_subcommands().empty()) return;
     if (std::getenv("COHORT_BENCH_SOCKET") != nullptr) {
-      bench::run_bench_rank(bench::worker_settings(), flags->paths.table());
+      const Memory memory = flags->memory();
+      bench::run_bench_rank(bench::worker_settings(), flags->paths.table(memory), memory);
     } else {
       run_bench(*flags, output, errors);
     }

@@ -80,6 +80,26 @@ std::vector<std::uint32_t> parse_ranks(const std::string& text) {
   return ranks;
 }
 
+/// The flags with what can be measured in GPU memory: cohort alone, in graphs, which hold
+/// addresses.
+BenchFlags on_gpus(BenchFlags flags) {
+  const BenchFlags left_out;
+  if (flags.peers == left_out.peers) flags.peers = "none";
+  if (flags.operands == left_out.operands) flags.operands = "heap";
+  if (flags.buffers == left_out.buffers) flags.buffers = "warm";
+  const auto refuse_other = [](const char* flag, const std::string& value, const char* only) {
+    if (value == only) return;
+    refuse(flag, "is " + std::string(only) +
+                     " with --device cuda; other libraries, buffers and "
+                     "operands are measured on GPUs by benchmarks/gpu");
+  };
+  refuse_other("peers", flags.peers, "none");
+  refuse_other("operands", flags.operands, "heap");
+  refuse_other("buffers", flags.buffers, "warm");
+  if (!flags.against.empty()) refuse("against", "is measured with --device host only");
+  return flags;
+}
+
 }  // namespace
 
 std::vector<std::size_t> parse_byte_list(const std::string& text, const std::string& flag) {
@@ -100,7 +120,16 @@ std::vector<std::size_t> parse_byte_list(const std::string& text, const std::str
   return sizes;
 }
 
+Memory BenchFlags::memory() const {
+  if (device == "host") return Memory::host;
+  if (device != "cuda") refuse("device", "does not know '" + device + "'; it takes host or cuda");
+  return Memory::cuda;
+}
+
 void add_bench_flags(CLI::App& command, BenchFlags& flags) {
+  command.add_option("--device", flags.device, "Whose memory operands are in: host, or cuda")
+      ->capture_default_str()
+      ->type_name("NAME");
   command
       .add_option("--ops", flags.ops,
                   "Which collectives, comma-separated, and `host`: the work of a call alone")
@@ -159,11 +188,13 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
   command.add_flag("--json", flags.json, "Print one JSON document instead of a table");
   command.add_option("--plot", flags.plot, "Also draw the times over the sizes, as SVG")
       ->type_name("FILE.svg");
-  add_path_flags(command, flags.paths);
+  add_path_flags(command, flags.paths, /*with_gpus=*/true);
 }
 
-BenchOptions read_bench_flags(const BenchFlags& flags) {
+BenchOptions read_bench_flags(const BenchFlags& given) {
+  const BenchFlags flags = given.memory() == Memory::cuda ? on_gpus(given) : given;
   BenchOptions options;
+  options.memory = flags.memory();
   options.ops = names_of(flags.ops, "ops", kOps);
   options.ranks = parse_ranks(flags.ranks);
   options.dtype = flags.dtype;
@@ -185,8 +216,12 @@ BenchOptions read_bench_flags(const BenchFlags& flags) {
   }
   const auto operands = names_of(flags.operands, "operands", {"heap", "ordinary"});
   const auto buffers = names_of(flags.buffers, "buffers", {"warm", "rotating"});
-  static_cast<void>(flags.paths.table());  // refused here, once, and not by every rank
-  options.path_arguments = flags.paths.arguments();
+  // Refused here, once, and not by every rank.
+  static_cast<void>(flags.paths.table(options.memory));
+  options.rank_arguments = flags.paths.arguments();
+  if (options.memory == Memory::cuda) {
+    options.rank_arguments.insert(options.rank_arguments.end(), {"--device", "cuda"});
+  }
   options.heap = contains(operands, "heap");
   options.ordinary = contains(operands, "ordinary");
   options.warm = contains(buffers, "warm");

@@ -15,6 +15,7 @@ namespace cohort::bench {
 
 /// The flags of one command line, as given.
 struct BenchFlags {
+  std::string device = "host";
   std::string ops = "all_reduce,all_gather,reduce_scatter,broadcast,barrier,agreement,host";
   std::string ranks = "2";
   std::string bytes = "8..8Mi";
@@ -31,10 +32,14 @@ struct BenchFlags {
   bool json = false;
   std::string plot{};
   PathFlags paths{};
+
+  /// What `--device` says. Throws: Error{usage}.
+  Memory memory() const;
 };
 
 /// What to measure: the flags, read and checked.
 struct BenchOptions {
+  Memory memory = Memory::host;
   std::vector<std::string> ops;
   std::vector<std::uint32_t> ranks;
   std::vector<std::size_t> bytes;
@@ -42,7 +47,7 @@ struct BenchOptions {
   std::vector<std::string> peers;  ///< "auto" alone, or names; none at all is an empty list
   std::string peer_folder;         ///< "" is beside the command
   std::string against;             ///< another build of this command, measured as a peer; or ""
-  std::vector<std::string> path_arguments;  ///< for the command's own ranks
+  std::vector<std::string> rank_arguments;  ///< for the command's own ranks
   bool heap = true;
   bool ordinary = true;
   bool warm = true;

@@ -111,7 +111,11 @@ void print_tables(const Measurement& measurement, std::ostream& output) {
   for (const Row& row : measurement.rows) {
     if (row.ranks != ranks) {
       ranks = row.ranks;
-      output << '\n' << ranks << " ranks on " << usable_cpu_count() << " CPUs, warm buffers\n";
+      if (measurement.memory == Memory::cuda) {
+        output << '\n' << ranks << " ranks on GPUs, calls in graphs, warm buffers\n";
+      } else {
+        output << '\n' << ranks << " ranks on " << usable_cpu_count() << " CPUs, warm buffers\n";
+      }
       output << "op                 bytes operands path              min       p50      mean"
                 "       p99   ratio  peers' p50 | references\n";
     }
@@ -123,6 +127,7 @@ void print_tables(const Measurement& measurement, std::ostream& output) {
   for (const Row& row : measurement.rows) {
     if (row.rotating) print_row(row, output);
   }
+  if (!measurement.table.empty()) output << '\n' << measurement.table << '\n';
   for (const RankFacts& facts : measurement.facts) {
     output << "\nrank " << facts.rank << " of " << facts.ranks << ":";
     for (const auto& [name, value] : facts.values) output << ' ' << name << ' ' << value;
@@ -139,7 +144,9 @@ void print_document(const Measurement& measurement, std::ostream& output) {
                 {"machine",
                  {{"cpu", cpu_model()},
                   {"cpus", usable_cpu_count()},
-                  {"hardware_threads", std::thread::hardware_concurrency()}}}};
+                  {"hardware_threads", std::thread::hardware_concurrency()}}},
+                {"device", to_string(measurement.memory)},
+                {"paths", measurement.table}};
   document["rows"] = Json::array();
   for (const Row& row : measurement.rows) document["rows"].push_back(describe(row));
   document["remarks"] = Json::array();

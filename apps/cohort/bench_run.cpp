@@ -36,9 +36,10 @@ class Run {
     const std::uint32_t cpus = usable_cpu_count();
     spins_ = ranks <= cpus;
     Implementation own{"cohort", "", "", {"cohort", "bench"}, false, {}};
-    own.arguments.insert(own.arguments.end(), options.path_arguments.begin(),
-                         options.path_arguments.end());
+    own.arguments.insert(own.arguments.end(), options.rank_arguments.begin(),
+                         options.rank_arguments.end());
     own_ = start(own);
+    if (options.memory == Memory::cuda) return;
     reference_ = start({"reference", "", "", {"cohort", "bench"}, false, {}});
     const PeerList peers = find_peers(options, ranks, cpus);
     for (const MissingPeer& missing : peers.missing) remark(missing.name, missing.why);
@@ -123,6 +124,7 @@ class Run {
       job.in_heap = options_.heap && peer->implementation().name == "against";
       admit(contenders, *peer, job);
     }
+    if (!reference_) return contenders;
     const std::size_t received = received_bytes(job, ranks_);
     if (received >= kMemcpyBytesMin) {
       Job copy = job;
@@ -191,6 +193,8 @@ class Run {
   }
 
   void collect_facts() {
+    const std::string table = own_->ask("table").front();
+    measurement_.table = table.substr(table.find(' ') + 1);
     const auto answers = own_->ask("facts");
     for (std::uint32_t rank = 0; rank < answers.size(); ++rank) {
       RankFacts facts{ranks_, rank, {}};
@@ -236,6 +240,7 @@ Times summarise(std::vector<float> samples) {
 
 Measurement measure(const BenchOptions& options, std::ostream& progress) {
   Measurement measurement;
+  measurement.memory = options.memory;
   for (const std::uint32_t ranks : options.ranks) {
     Run(options, ranks, progress, measurement).measure_all();
   }

@@ -60,6 +60,8 @@ struct RankFacts {
 };
 
 struct Measurement {
+  Memory memory = Memory::host;
+  std::string table{};  ///< of paths, in force on cohort's ranks
   std::vector<Row> rows;
   std::vector<Remark> remarks;
   std::vector<RankFacts> facts;

@@ -1,11 +1,13 @@
 #include "bench_subject.hpp"
 
 #include <cstdlib>
+#include <memory>
 #include <string>
 
 #include <cohort/bootstrap.hpp>
 #include <cohort/session.hpp>
 
+#include "bench_layer_place.hpp"
 #include "bench_reference.hpp"
 
 namespace cohort::bench {
@@ -18,10 +20,13 @@ DType dtype_of(const Job& job) {
   return job.dtype == "i32" ? DType::i32 : DType::i64;
 }
 
+/// Of one graph: long enough that launching it and waiting for it cost little of each call.
+constexpr std::size_t kGraphCalls = 128;
+
 /// Two slots for operands, and a group of one rank beside the group of all.
 struct BenchPlan {
-  BenchPlan(std::uint32_t ranks, std::size_t pool, const PathTable& paths)
-      : plan(Layout({.tp = ranks, .attn_dp = ranks}), {.path_table = paths}),
+  BenchPlan(std::uint32_t ranks, std::size_t pool, const PathTable& paths, Memory memory)
+      : plan(Layout({.tp = ranks, .attn_dp = ranks}), {.path_table = paths, .memory = memory}),
         input(plan.slot("bench_input", spec(pool))),
         output(plan.slot("bench_output", spec(pool))) {}
 
@@ -37,17 +42,18 @@ struct BenchPlan {
   SlotId output;
 };
 
-class CohortSubject final : public Subject {
+class CohortSubject : public Subject {
  public:
-  CohortSubject(World& world, std::size_t pool, const PathTable& paths)
-      : planned_(world.size(), pool, paths),
+  CohortSubject(World& world, std::size_t pool, const PathTable& paths, Memory memory)
+      : planned_(world.size(), pool, paths, memory),
         session_(commit(world, planned_.plan)),
         group_(session_.group(GroupKind::tp)),
         alone_(session_.group(GroupKind::attn_tp)),
         input_(session_.take(planned_.input)),
         output_(session_.take(planned_.output)),
-        ordinary_(ordinary_pools(pool)),
-        rank_(world.rank()) {}
+        rank_(world.rank()) {
+    if (memory == Memory::host) ordinary_ = ordinary_pools(pool);
+  }
 
   std::uint32_t rank() const override { return rank_.index(); }
   std::uint32_t rank_count() const override { return group_.size(); }
@@ -67,12 +73,8 @@ class CohortSubject final : public Subject {
     bytes_ = job.bytes;
     call_ = call_named(job.op);
   }
-  void run(const std::byte* input, std::byte* output) override {
-    (this->*call_)({input, in_elements_, dtype_}, {output, out_elements_, dtype_});
-  }
-  std::size_t calls_per_run() const override {
-    return call_ == &CohortSubject::explain || call_ == &CohortSubject::local ? kCallsPerRun : 1;
-  }
+  void run(const std::byte* input, std::byte* output) override { call(input, output); }
+  std::size_t calls_per_run() const override { return is_of_host() ? kCallsPerRun : 1; }
   std::string path() const override { return std::string(to_string(verdict_.path)); }
   std::string facts() override {
     return "registrations=" + std::to_string(session_.registrations_since_commit()) +
@@ -80,7 +82,23 @@ class CohortSubject final : public Subject {
            " planned_bytes=" + std::to_string(footprint(planned_.plan).planned_bytes(rank_)) +
            " granule_bytes=" + std::to_string(footprint(planned_.plan).granule_bytes);
   }
-  void close() { session_.close(); }
+  std::string table() const override { return session_.path_table().lines().front(); }
+  virtual void close() { session_.close(); }
+
+ protected:
+  Session& session() noexcept { return session_; }
+  /// Calls go into this stream from now on.
+  void go_on(Stream stream) {
+    group_ = group_.on(stream);
+    alone_ = alone_.on(stream);
+  }
+  void call(const std::byte* input, std::byte* output) {
+    (this->*call_)({input, in_elements_, dtype_}, {output, out_elements_, dtype_});
+  }
+  /// Whether the call is no collective, and so makes `kCallsPerRun` of them.
+  bool is_of_host() const noexcept {
+    return call_ == &CohortSubject::explain || call_ == &CohortSubject::local;
+  }
 
  private:
   using CallFunction = void (CohortSubject::*)(ConstTensor, Tensor);
@@ -138,9 +156,58 @@ class CohortSubject final : public Subject {
   Verdict verdict_;
 };
 
+/// In GPU memory: calls are timed in graphs, each one waited for.
+class GraphSubject final : public CohortSubject {
+ public:
+  GraphSubject(World& world, std::size_t pool, const PathTable& paths)
+      : CohortSubject(world, pool, paths, Memory::cuda),
+        place_(make_place(Memory::cuda, world.rank())) {
+    go_on(*place_->stream());
+  }
+
+  bool supports(const Job& job) const override {
+    return CohortSubject::supports(job) && job.in_heap && !job.rotating;
+  }
+  void begin(const Job& job) override {
+    graph_.reset();
+    CohortSubject::begin(job);
+  }
+  void run(const std::byte* input, std::byte* output) override {
+    if (is_of_host()) return call(input, output);
+    if (!graph_) {
+      graph_ = place_->record([&] {
+        for (std::size_t i = 0; i < kGraphCalls; ++i) call(input, output);
+      });
+    }
+    graph_->run();
+    place_->wait(session());
+  }
+  void run_once(const std::byte* input, std::byte* output) override {
+    call(input, output);
+    place_->wait(session());
+  }
+  std::size_t calls_per_run() const override {
+    return is_of_host() ? CohortSubject::calls_per_run() : kGraphCalls;
+  }
+  void store(std::byte* to, const std::byte* from, std::size_t bytes) override {
+    place_->write(to, from, bytes);
+  }
+  void load(std::byte* to, const std::byte* from, std::size_t bytes) override {
+    place_->read(to, from, bytes);
+  }
+  void close() override {
+    graph_.reset();
+    CohortSubject::close();
+  }
+
+ private:
+  std::unique_ptr<LayerPlace> place_;
+  std::unique_ptr<LayerPlace::Recorded> graph_;
+};
+
 }  // namespace
 
-void run_bench_rank(const WorkerSettings& settings, const PathTable& paths) {
+void run_bench_rank(const WorkerSettings& settings, const PathTable& paths, Memory memory) {
   const std::size_t pool = pool_bytes(settings.bytes_max);
   if (settings.name == "reference") {
     ReferenceSubject subject(settings, pool);
@@ -149,11 +216,16 @@ void run_bench_rank(const WorkerSettings& settings, const PathTable& paths) {
     return;
   }
   World world = World::join(Bootstrap::from_environment());
-  CohortSubject subject(world, pool, paths);
-  // After the join: it looks at how many CPUs the ranks of this host have between them.
-  bind_to_cpu(settings.rank);
-  serve(subject, settings);
-  subject.close();
+  std::unique_ptr<CohortSubject> subject;
+  if (memory == Memory::cuda) {
+    subject = std::make_unique<GraphSubject>(world, pool, paths);
+  } else {
+    subject = std::make_unique<CohortSubject>(world, pool, paths, memory);
+    // After the join: it looks at how many CPUs the ranks of this host have between them.
+    bind_to_cpu(settings.rank);
+  }
+  serve(*subject, settings);
+  subject->close();
 }
 
 }  // namespace cohort::bench

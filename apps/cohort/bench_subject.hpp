@@ -2,6 +2,7 @@
 
 // cohort itself as a measured implementation, and beside it the references that need nothing of it.
 
+#include <cohort/memory.hpp>
 #include <cohort/path_table.hpp>
 
 #include "bench_worker.hpp"
@@ -12,6 +13,6 @@ namespace cohort::bench {
 /// "spin_barrier". `paths` decides what cohort's calls take. Collective over all ranks that the
 /// command started.
 /// Throws: Error, std::runtime_error.
-void run_bench_rank(const WorkerSettings& settings, const PathTable& paths);
+void run_bench_rank(const WorkerSettings& settings, const PathTable& paths, Memory memory);
 
 }  // namespace cohort::bench

@@ -187,21 +187,33 @@ Pools ordinary_pools(std::size_t bytes) {
   return {allocate(), allocate()};
 }
 
+void Subject::store(std::byte* to, const std::byte* from, std::size_t bytes) {
+  std::copy_n(from, bytes, to);
+}
+
+void Subject::load(std::byte* to, const std::byte* from, std::size_t bytes) {
+  std::copy_n(from, bytes, to);
+}
+
 std::string verify(Subject& subject, const Job& job) {
   const Pools pools = operands_at(subject, job, subject.pools(job), 0);
   subject.begin(job);
   if (!has_result(job.op)) {
-    subject.run(pools.input, pools.output);
+    subject.run_once(pools.input, pools.output);
     return "";
   }
   const bool in_place = job.op == "broadcast";
-  poison(pools.output, output_bytes(job, subject.rank_count()));
+  std::vector<std::byte> result(output_bytes(job, subject.rank_count()));
+  poison(result.data(), result.size());
+  subject.store(pools.output, result.data(), result.size());
   if (!in_place || subject.rank() == 0) {
-    fill_operand(job, subject.rank(), in_place ? pools.output : pools.input,
-                 input_bytes(job, subject.rank_count()));
+    std::vector<std::byte> operand(input_bytes(job, subject.rank_count()));
+    fill_operand(job, subject.rank(), operand.data(), operand.size());
+    subject.store(in_place ? pools.output : pools.input, operand.data(), operand.size());
   }
-  subject.run(pools.input, pools.output);
-  return check_result(job, subject.rank(), subject.rank_count(), pools.output);
+  subject.run_once(pools.input, pools.output);
+  subject.load(result.data(), pools.output, result.size());
+  return check_result(job, subject.rank(), subject.rank_count(), result.data());
 }
 
 void bind_to_cpu(std::uint32_t rank) {
@@ -231,6 +243,10 @@ void serve(Subject& subject, const WorkerSettings& settings) {
     if (verb == "quit") return;
     if (verb == "facts") {
       command.write_line("facts " + subject.facts());
+      continue;
+    }
+    if (verb == "table") {
+      command.write_line("table " + subject.table());
       continue;
     }
     const Job job = parse_job(line.substr(std::min(line.size(), verb.size() + 1)));

@@ -9,6 +9,7 @@
 //   command -> rank    verify JOB        answered by   ok PATH | wrong TEXT | unsupported
 //   command -> rank    time JOB          answered by   times N, then N binary floats: us per call
 //   command -> rank    facts             answered by   facts NAME=NUMBER ...
+//   command -> rank    table             answered by   table TEXT
 //   command -> rank    quit
 
 #include <cstddef>
@@ -65,9 +66,16 @@ class Subject {
   virtual void run(const std::byte* input, std::byte* output) = 0;
   /// Calls that one `run` makes, where one alone is too short to be timed.
   virtual std::size_t calls_per_run() const { return 1; }
+  /// One call whose result is looked at, where `run` makes several.
+  virtual void run_once(const std::byte* input, std::byte* output) { run(input, output); }
+  /// Between host memory and the pools.
+  virtual void store(std::byte* to, const std::byte* from, std::size_t bytes);
+  virtual void load(std::byte* to, const std::byte* from, std::size_t bytes);
   /// The path that the last call took, for implementations that say so.
   virtual std::string path() const { return "-"; }
   virtual std::string facts() { return ""; }
+  /// Which table of paths is in force, for implementations that have any.
+  virtual std::string table() const { return "-"; }
 };
 
 /// Runs one job on poisoned memory with fresh values; what is wrong with the result, or "".

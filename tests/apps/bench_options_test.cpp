@@ -57,8 +57,8 @@ TEST(BenchOptions, NoPeersIsAnEmptyList) {
 }
 
 TEST(BenchOptions, RanksGetThePathFlagsAsTheyWereGiven) {
-  EXPECT_THAT(read_bench_flags({}).path_arguments, IsEmpty());
-  EXPECT_THAT(read_bench_flags({.paths = {.path = "host_direct"}}).path_arguments,
+  EXPECT_THAT(read_bench_flags({}).rank_arguments, IsEmpty());
+  EXPECT_THAT(read_bench_flags({.paths = {.path = "host_direct"}}).rank_arguments,
               ElementsAre("--path", "host_direct"));
 }
 
@@ -113,6 +113,19 @@ TEST(BenchJob, BytesThatARankMustReceive) {
   EXPECT_EQ(received_bytes(job, 4), 6144u);
   job.op = "all_gather";
   EXPECT_EQ(received_bytes(job, 4), 3072u);
+}
+
+TEST(BenchOptions, GpusAreMeasuredAloneInGraphs) {
+  const BenchOptions options = read_bench_flags({.device = "cuda", .ops = "all_reduce"});
+  EXPECT_EQ(options.memory, Memory::cuda);
+  EXPECT_THAT(options.peers, IsEmpty());
+  EXPECT_TRUE(options.heap && options.warm);
+  EXPECT_FALSE(options.ordinary || options.rotating);
+  EXPECT_THAT(options.rank_arguments, ElementsAre("--device", "cuda"));
+  EXPECT_THAT(refusal({.device = "cuda", .peers = "gloo"}), HasSubstr("--peers is none"));
+  EXPECT_THAT(refusal({.device = "cuda", .operands = "ordinary"}), HasSubstr("--operands is heap"));
+  EXPECT_THAT(refusal({.device = "cuda", .buffers = "rotating"}), HasSubstr("--buffers is warm"));
+  EXPECT_THAT(refusal({.device = "tpu"}), HasSubstr("takes host or cuda"));
 }
 
 }  // namespace

@@ -102,5 +102,47 @@ TEST(BenchLayer, FlagsOfBenchComeBehindIt) {
   EXPECT_THAT(finished.errors, HasSubstr("--quick must come after 'layer'"));
 }
 
+test::Finished bench_on_gpus(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), {COHORT_BUILD_DIR "/cohort", "bench", "--quick", "--json",
+                                       "--device", "cuda", "--seconds", "0.001", "--rounds", "1"});
+  return test::Subprocess(arguments, {{"COHORT_CUDA_PLUGIN", COHORT_FAKE_GPUS}})
+      .wait(test::patience(std::chrono::seconds(60)));
+}
+
+TEST(BenchOnGpus, ChecksAndTimesEveryOperationInGraphs) {
+  const test::Finished finished = bench_on_gpus({"--bytes", "1Ki,16Ki"});
+  ASSERT_EQ(finished.exit_code, 0) << finished.errors;
+  const auto document = nlohmann::json::parse(finished.output);
+  EXPECT_EQ(document["device"], "cuda");
+  EXPECT_EQ(document["paths"], "paths: built-in table");
+  std::vector<std::string> ops;
+  for (const auto& row : document["rows"]) {
+    ops.push_back(row["op"]);
+    EXPECT_GT(row["p50_us"], 0);
+    EXPECT_EQ(row["buffers"], "warm");
+    EXPECT_TRUE(row["peers"].empty() && row["references"].empty());
+    if (row["op"] != "local" && row["op"] != "explain") {
+      EXPECT_THAT(row["path"], HasSubstr("gpu_")) << row;
+    }
+  }
+  EXPECT_THAT(
+      ops, testing::UnorderedElementsAre("all_reduce", "all_reduce", "all_gather", "all_gather",
+                                         "reduce_scatter", "reduce_scatter", "broadcast",
+                                         "broadcast", "barrier", "agreement", "explain", "local"));
+  for (const auto& rank : document["ranks"]) EXPECT_EQ(rank["registrations"], 0);
+}
+
+TEST(BenchOnGpus, ThreeRanksInPlaceOnAPinnedPath) {
+  const test::Finished finished =
+      bench_on_gpus({"--ranks", "3", "--ops", "all_reduce,all_gather", "--in-place", "--bytes",
+                     "3000", "--dtype", "i32", "--path", "gpu_two_shot"});
+  ASSERT_EQ(finished.exit_code, 0) << finished.errors;
+  const auto document = nlohmann::json::parse(finished.output);
+  ASSERT_EQ(document["rows"].size(), 2U);
+  EXPECT_EQ(document["rows"][0]["path"], "gpu_two_shot");
+  EXPECT_EQ(document["rows"][1]["path"], "gpu_lamport");
+  EXPECT_EQ(document["paths"], "paths: pinned to gpu_two_shot");
+}
+
 }  // namespace
 }  // namespace cohort
