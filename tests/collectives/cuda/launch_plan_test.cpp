@@ -301,12 +301,45 @@ TEST(LaunchGrid, IsTheMeasuredOneOnAWholeDevice) {
   }
 }
 
+TEST(LaunchGrid, IsThatOfTheTableWhereItHasOne) {
+  const PathTable table(
+      {}, {}, "1",
+      {{},
+       {{GridFamily::reduce, 2, {{96, 512}, {64, 1024}, {32}}}, {GridFamily::move, 3, {{256}}}}});
+  const GridLimits limits{132 * 2048, &table};
+  const GridLimits general{132 * 2048};
+  const auto launch_of = [](const Case& c, const GridLimits& with) {
+    const auto planned =
+        plan_of(c, 0, heap::device_data_bytes(c.members, 1 << 24), Path::gpu_lamport, with);
+    EXPECT_EQ(planned.launches.size(), 1U);
+    return planned.launches.at(0);
+  };
+  const auto reduce = [&](std::uint64_t bytes) {
+    return launch_of({Op::all_reduce, 2, bytes, {}, 0}, limits);
+  };
+  EXPECT_EQ(reduce(8192).threads, 96U);
+  EXPECT_EQ(reduce(8192).blocks, 6U);
+  EXPECT_EQ(reduce(16384).threads, 64U);
+  EXPECT_EQ(reduce(16384).blocks, 16U);
+  // 32 threads would need more blocks than there can be.
+  const KernelCall large = reduce(1 << 20);
+  EXPECT_EQ(large.threads, 64U);
+  EXPECT_EQ(large.blocks, 1024U);
+  EXPECT_EQ(large.lines_per_thread, 1U);
+  const Case of_two{Op::all_gather, 2, 8192, {}, 0};
+  const Case of_four{Op::all_gather, 4, 8192, {}, 0};
+  EXPECT_EQ(launch_of(of_two, limits).threads, launch_of(of_two, general).threads);
+  EXPECT_EQ(launch_of(of_four, limits).threads, 256U);
+}
+
 TEST(LaunchGrid, KeepsToWhatIsResident) {
+  const PathTable narrow({}, {}, "1",
+                         {{}, {{GridFamily::move, 2, {{32}}}, {GridFamily::move, 3, {{1024}}}}});
   for (const std::uint32_t resident : {512U, 1000U, 2048U, 16896U, 270336U}) {
     for (std::uint64_t bytes = 1; bytes < (std::uint64_t{1} << 26U); bytes = bytes * 3 + 1) {
       for (const std::uint32_t members : {2U, 8U, 64U}) {
         const Case c{Op::all_gather, members, bytes / members, {}, 0};
-        const GridLimits limits{resident};
+        const GridLimits limits{resident, resident % 32 == 0 ? &narrow : nullptr};
         for (const KernelCall& launch :
              plan_of(c, 0, heap::device_data_bytes(members, bytes), Path::gpu_lamport, limits)
                  .launches) {
