@@ -110,7 +110,7 @@ test::Finished bench_on_gpus(std::vector<std::string> arguments) {
 }
 
 TEST(BenchOnGpus, ChecksAndTimesEveryOperationInGraphs) {
-  const test::Finished finished = bench_on_gpus({"--bytes", "1Ki,16Ki"});
+  const test::Finished finished = bench_on_gpus({"--bytes", "4Ki"});
   ASSERT_EQ(finished.exit_code, 0) << finished.errors;
   const auto document = nlohmann::json::parse(finished.output);
   EXPECT_EQ(document["device"], "cuda");
@@ -126,9 +126,8 @@ TEST(BenchOnGpus, ChecksAndTimesEveryOperationInGraphs) {
     }
   }
   EXPECT_THAT(
-      ops, testing::UnorderedElementsAre("all_reduce", "all_reduce", "all_gather", "all_gather",
-                                         "reduce_scatter", "reduce_scatter", "broadcast",
-                                         "broadcast", "barrier", "agreement", "explain", "local"));
+      ops, testing::UnorderedElementsAre("all_reduce", "all_gather", "reduce_scatter", "broadcast",
+                                         "barrier", "agreement", "explain", "local"));
   for (const auto& rank : document["ranks"]) EXPECT_EQ(rank["registrations"], 0);
 }
 
