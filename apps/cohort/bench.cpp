@@ -28,7 +28,8 @@ group of one rank. Peers are measured with the best of a few settings at each si
 of a graph over its calls; cohort is measured alone.
 
 Exit codes: 0 when cohort was measured, also if a peer could not be and is named instead; 2 for
-wrong flags and for a machine without what --device asks for; 1 for all else: a wrong result, ranks that fail.
+wrong flags and for a machine without what --device asks for; 1 for all else: a wrong result, ranks
+that fail.
 
 Examples:
   # A look at this machine in a few seconds, cohort alone:

@@ -14,6 +14,7 @@
 #include "backend/cuda/channel_map.hpp"
 #include "base/clock.hpp"
 #include "bench_layer_place.hpp"
+#include "collectives/cuda/nccl_calls.hpp"
 
 namespace cohort {
 
@@ -145,7 +146,8 @@ class GpuRank {
     std::vector<std::unique_ptr<Candidate>> all;
     for (std::size_t i = 0; i < kPathCount; ++i) {
       const Path path = static_cast<Path>(i);
-      if (memory_of(path) != Memory::cuda) continue;
+      // NCCL is not chosen by time: a plan asks for it.
+      if (memory_of(path) != Memory::cuda || cuda::is_on_nccl(path)) continue;
       paths.push_back(path);
       all.push_back(std::make_unique<Candidate>(world_, effort_, PathTable::pinned(path, grids)));
     }

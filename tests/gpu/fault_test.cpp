@@ -344,7 +344,11 @@ TEST(GpuMismatchOfGroups, EndsByTheDeadlineAndNamesTheGroup) {
       },
       two_seconds_a_call());
   test::expect_no_errors(results);
-  EXPECT_EQ(results[0].output, results[1].output);
+  // One error ends both; each may add what it was in itself.
+  const auto [shorter, longer] =
+      std::minmax(results[0].output, results[1].output,
+                  [](const auto& left, const auto& right) { return left.size() < right.size(); });
+  EXPECT_THAT(longer, testing::StartsWith(shorter));
 }
 
 }  // namespace
