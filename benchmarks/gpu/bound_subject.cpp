@@ -41,7 +41,7 @@ class BoundSubject final : public GraphSubject {
   static constexpr std::size_t kPushOffset = 4096;
 
   bool has_result() const override { return false; }
-  void enqueue(const Point& point, const std::byte* input, std::byte* /*output*/) override {
+  void enqueue(const Point& point, std::byte* input, std::byte* /*output*/) override {
     switch (bound_) {
       case Bound::push:
         push(next_ + kPushOffset, input, wire_bytes(point, ranks().count()), gpu().stream);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 #include <span>
+#include <stdexcept>
 #include <utility>
 
 #include <cohort/cohort.hpp>
@@ -33,6 +34,7 @@ class CohortSubject final : public GraphSubject {
         path_(path) {}
 
   std::optional<std::string> refuses(const Point& point) override {
+    if (path_ && is_layers(point.operation)) return "steps take the paths of the table";
     if (path_) {
       const std::size_t agreed = is_gather(point.operation) ? point.bytes / ranks().count()
                                                             : static_cast<std::size_t>(point.bytes);
@@ -53,9 +55,7 @@ class CohortSubject final : public GraphSubject {
     return us;
   }
   std::string note() const override {
-    std::string text(to_string(verdict_.path));
-    if (verdict_.reason != Reason::ok) text += ", " + std::string(to_string(verdict_.reason));
-    return text;
+    return gathered_ ? text_of(*gathered_) + " then " + text_of(verdict_) : text_of(verdict_);
   }
   void finish() override {
     if (job_.use_count() == 1) job_->session.close();
@@ -63,6 +63,12 @@ class CohortSubject final : public GraphSubject {
   }
 
  private:
+  static std::string text_of(const Verdict& verdict) {
+    std::string text(to_string(verdict.path));
+    if (verdict.reason != Reason::ok) text += ", " + std::string(to_string(verdict.reason));
+    return text;
+  }
+
   static Op op_of(Operation operation) {
     switch (operation) {
       case Operation::all_gather: return Op::all_gather;
@@ -71,18 +77,31 @@ class CohortSubject final : public GraphSubject {
       case Operation::reduce_scatterv: return Op::reduce_scatterv;
       case Operation::all_reduce:
       case Operation::all_reduce_norm: return Op::all_reduce;
+      case Operation::layer_step:
+      case Operation::layer_step_tp: break;  // several calls
     }
     return Op::barrier;
   }
 
+  bool fuses() const override { return true; }
+  bool pads() const override { return false; }
+  /// Norms add to their residual in place, and all_reduce with one may leave anything in its
+  /// operand.
+  bool overwrites(const Point& point) const override {
+    return point.operation == Operation::all_reduce_norm ||
+           point.operation == Operation::layer_step_tp;
+  }
+
   void begin(const Point& point) override {
+    gathered_.reset();
+    if (is_layers(point.operation)) return;
     shares_ = shares_of(point, ranks().count());
     counts_.clear();
     for (std::uint32_t rank = 0; rank < ranks().count(); ++rank)
       counts_.push_back(shares_.of(rank));
   }
 
-  void enqueue(const Point& point, const std::byte* input, std::byte* output) override {
+  void enqueue(const Point& point, std::byte* input, std::byte* output) override {
     const std::size_t mine = counts_[ranks().rank()];
     const ConstTensor whole{input, shares_.total, point.dtype};
     const ConstTensor part{input, mine, point.dtype};
@@ -90,8 +109,12 @@ class CohortSubject final : public GraphSubject {
     const Tensor part_out{output, mine, point.dtype};
     switch (point.operation) {
       case Operation::all_reduce:
-      case Operation::all_reduce_norm:
         verdict_ = group_.all_reduce(whole, whole_out, ReduceOp::sum);
+        break;
+      case Operation::all_reduce_norm:
+        verdict_ = group_.all_reduce_rms_norm(
+            {input, shares_.total, point.dtype},
+            norm_of(gpu().residual, gpu().weight, output, shares_.total));
         break;
       case Operation::all_gather: verdict_ = group_.all_gather(part, whole_out); break;
       case Operation::reduce_scatter:
@@ -101,7 +124,50 @@ class CohortSubject final : public GraphSubject {
       case Operation::reduce_scatterv:
         verdict_ = group_.reduce_scatterv(whole, part_out, counts_, ReduceOp::sum);
         break;
+      case Operation::layer_step:
+      case Operation::layer_step_tp: break;  // several calls
     }
+  }
+
+  static RmsNorm norm_of(void* residual, const void* weight, void* normed, std::size_t elements) {
+    RmsNorm norm;
+    norm.residual = {residual, elements, DType::bf16};
+    norm.weight = {weight, kHidden, DType::bf16};
+    norm.normed = {normed, elements, DType::bf16};
+    return norm;
+  }
+
+  /// Elements of each rank; nothing where all have as many.
+  std::vector<std::size_t> uneven_counts(const LayerStep& step) const {
+    std::vector<std::size_t> counts;
+    for (std::uint32_t rank = 0; rank < ranks().count(); ++rank)
+      counts.push_back(step.rows().of(rank) * kHidden);
+    // The first ranks have the most.
+    if (counts.front() == counts.back()) counts.clear();
+    return counts;
+  }
+
+  void gather_rows(const LayerStep& step, std::byte* whole, std::byte* own) override {
+    const ConstTensor mine{own, step.own_rows() * kHidden, DType::bf16};
+    const Tensor all{whole, step.rows().total * kHidden, DType::bf16};
+    const std::vector<std::size_t> counts = uneven_counts(step);
+    gathered_ =
+        counts.empty() ? group_.all_gather(mine, all) : group_.all_gatherv(mine, all, counts);
+  }
+
+  void add_rows(const LayerStep& step, std::byte* addend, std::byte* sum,
+                const Norm& norm) override {
+    const std::size_t own = step.own_rows() * kHidden;
+    const Tensor all{addend, step.rows().total * kHidden, DType::bf16};
+    const Tensor mine{sum, own, DType::bf16};
+    const RmsNorm behind = norm_of(norm.residual_out, norm.weight, norm.normed, own);
+    if (!step.scatters()) {
+      verdict_ = group_.all_reduce_rms_norm(all, behind);
+      return;
+    }
+    const std::vector<std::size_t> counts = uneven_counts(step);
+    verdict_ = counts.empty() ? group_.reduce_scatter_rms_norm(all, mine, behind)
+                              : group_.reduce_scatterv_rms_norm(all, mine, counts, behind);
   }
 
   std::shared_ptr<Job> job_;
@@ -110,6 +176,7 @@ class CohortSubject final : public GraphSubject {
   Shares shares_;
   std::vector<std::size_t> counts_;
   Verdict verdict_;
+  std::optional<Verdict> gathered_;  // of the gather in a step of layers
 };
 
 std::shared_ptr<World> join(Ranks& ranks) {
@@ -146,6 +213,17 @@ double explain_ns(const Session& session) {
   const std::chrono::duration<double, std::nano> spent = std::chrono::steady_clock::now() - begin;
   // The sum is used, so that no call can be left out.
   return paths > 0 ? spent.count() / kExplainCalls : 0;
+}
+
+/// Whether an operand lies where all members of the group expect it.
+double group_check_ns(const Session& session, const Buffer& operands) {
+  std::uint32_t others = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  for (std::uint32_t i = 0; i < kExplainCalls; ++i)
+    if (!session.is_symmetric(operands.as<std::byte>() + i, 1024, GroupKind::world)) ++others;
+  const std::chrono::duration<double, std::nano> spent = std::chrono::steady_clock::now() - begin;
+  if (others > 0) throw std::runtime_error("a slot of the heap is not symmetric");
+  return spent.count() / kExplainCalls;
 }
 
 /// Time of one allocation and release by the number of live blocks. SPMD.
@@ -194,6 +272,7 @@ std::vector<std::unique_ptr<Subject>> cohort_subjects(Ranks& ranks, Gpu& gpu, Js
         path);
   }
   facts.number("explain_ns", explain_ns(chosen->session))
+      .number("group_check_ns", group_check_ns(chosen->session, operands))
       .object("scope_ns", scope_ns(chosen->session))
       .number("registrations_since_commit",
               static_cast<double>(chosen->session.registrations_since_commit()))

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels.hpp"
+#include "layer_step.hpp"
 #include "ranks.hpp"
 #include "subject.hpp"
 
@@ -23,9 +25,10 @@ struct Gpu {
   cudaEvent_t end = nullptr;
   void* flush = nullptr;  ///< more than the second-level cache holds
   std::uint64_t* wrong = nullptr;
-  /// Of all_reduce_norm.
+  /// Of norms. `residual_kept` is what `residual` was before anything was added to it.
   std::byte* residual = nullptr;
   std::byte* residual_out = nullptr;
+  std::byte* residual_kept = nullptr;
   std::byte* weight = nullptr;
 };
 
@@ -48,7 +51,18 @@ class GraphSubject : public Subject {
 
  protected:
   /// Puts one call into the stream; of all_reduce_norm the all_reduce alone, unless it `fuses`.
-  virtual void enqueue(const Point& point, const std::byte* input, std::byte* output) = 0;
+  /// Never asked for a step of layers.
+  virtual void enqueue(const Point& point, std::byte* input, std::byte* output) = 0;
+  /// The two parts of a boundary: all ranks' rows to all, each in its place of `whole`; and the sum
+  /// of the ranks' addends, all of it or this rank's rows, with residual and norm behind. Without
+  /// forms of its own a subject has them by `enqueue` and a kernel for residual and norm.
+  virtual void gather_rows(const LayerStep& step, std::byte* whole, std::byte* own);
+  virtual void add_rows(const LayerStep& step, std::byte* addend, std::byte* sum, const Norm& norm);
+  /// Whether steps need as many rows from each rank.
+  virtual bool pads() const { return true; }
+  /// Whether a call may change its operands or its residual. Then calls are checked that have all
+  /// of them for themselves, and are timed with sums of zeros.
+  virtual bool overwrites(const Point& /*point*/) const { return false; }
   /// Before the first call of a point; outside capture. Collective.
   virtual void begin(const Point& /*point*/) {}
   /// Whether calls leave something that can be checked.
@@ -60,11 +74,16 @@ class GraphSubject : public Subject {
   Gpu& gpu() const noexcept { return gpu_; }
 
  private:
+  void lay_out(const Point& point);
+  cudaGraphExec_t capture(std::uint64_t count, bool restores);
+  void fill_pair(std::uint64_t pair, std::uint32_t seed);
+  void check_pair(std::uint64_t pair, std::uint32_t seed);
   std::byte* input(std::uint64_t pair) const noexcept;
   std::byte* output(std::uint64_t pair) const noexcept;
   /// Between all_reduce and norm: in the pool, since for some subjects its place matters.
   std::byte* sum() const noexcept;
   void one_call(std::uint64_t pair);
+  void one_step(std::byte* operands);
 
   Ranks& ranks_;
   Gpu& gpu_;
@@ -74,7 +93,10 @@ class GraphSubject : public Subject {
   std::uint64_t pairs_ = 1;
   std::uint64_t input_bytes_ = 0;
   std::uint64_t output_bytes_ = 0;
+  std::uint64_t pair_bytes_ = 0;
+  LayerStep step_;  // of points that are one
   cudaGraphExec_t graph_ = nullptr;
+  cudaGraphExec_t checked_ = nullptr;  // of subjects that overwrite
 };
 
 }  // namespace cohort::gpu_bench

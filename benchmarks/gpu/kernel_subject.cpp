@@ -140,6 +140,8 @@ Op op_of(Operation operation) {
     case Operation::reduce_scatterv: return Op::reduce_scatterv;
     case Operation::all_reduce:
     case Operation::all_reduce_norm: return Op::all_reduce;
+    case Operation::layer_step:
+    case Operation::layer_step_tp: break;  // several calls
   }
   return Op::barrier;
 }
@@ -156,6 +158,7 @@ class KernelSubject final : public GraphSubject {
         blocks_per_row_(blocks_per_row) {}
 
   std::optional<std::string> refuses(const Point& point) override {
+    if (is_layers(point.operation)) return "several calls";
     if (fuses() != (point.operation == Operation::all_reduce_norm) &&
         (fuses() || algorithm_ != cuda::Algorithm::once || protocol_ != cuda::Protocol::sentinel))
       return "another operation";
@@ -196,7 +199,7 @@ class KernelSubject final : public GraphSubject {
 
   bool fuses() const override { return blocks_per_row_ > 0; }
 
-  void enqueue(const Point& point, const std::byte* input, std::byte* output) override {
+  void enqueue(const Point& point, std::byte* input, std::byte* output) override {
     cuda::KernelCall call{};
     call.op = op_of(point.operation);
     call.reduce_op = ReduceOp::sum;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels.hpp"
+#include "values.cuh"
 
 namespace cohort::gpu_bench {
 namespace {
@@ -14,32 +15,6 @@ namespace {
 constexpr std::uint32_t kThreads = 256;
 constexpr std::uint32_t kBlocksMost = 1024;
 constexpr std::uint64_t kGiveUpNs = 1'000'000'000;
-constexpr float kEpsilon = 1e-6F;
-
-__device__ float value(std::uint32_t rank, std::uint64_t index, std::uint32_t seed) {
-  std::uint32_t hash = static_cast<std::uint32_t>(index) * 2654435761U +
-                       static_cast<std::uint32_t>(index >> 32) * 2246822519U;
-  hash ^= rank * 0x9e3779b9U ^ seed * 0x85ebca6bU;
-  hash ^= hash >> 15;
-  hash *= 0x2c1b3c6dU;
-  hash ^= hash >> 12;
-  hash *= 0x297a2d39U;
-  hash ^= hash >> 15;
-  return static_cast<float>(static_cast<std::int32_t>(hash) >> 8) / 8388608.0F;
-}
-
-template <typename T>
-__device__ double rounded(float number) {
-  return static_cast<double>(static_cast<float>(static_cast<T>(number)));
-}
-
-/// Half the distance between neighbours, as a part of the number.
-template <typename T>
-__device__ constexpr double rounding() {
-  if constexpr (sizeof(T) == 4) return 1.0 / (1 << 23);
-  if constexpr (std::is_same_v<T, __half>) return 1.0 / (1 << 10);
-  return 1.0 / (1 << 7);
-}
 
 template <typename T>
 __global__ void fill_kernel(T* data, std::uint64_t begin, std::uint64_t count, std::uint32_t rank,
@@ -47,10 +22,6 @@ __global__ void fill_kernel(T* data, std::uint64_t begin, std::uint64_t count, s
   const std::uint64_t stride = std::uint64_t{gridDim.x} * blockDim.x;
   for (std::uint64_t i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride)
     data[i] = static_cast<T>(value(rank, begin + i, seed));
-}
-
-__device__ void count_wrong(std::uint64_t mine, std::uint64_t* wrong) {
-  if (mine != 0) atomicAdd(reinterpret_cast<unsigned long long*>(wrong), mine);
 }
 
 template <typename T>

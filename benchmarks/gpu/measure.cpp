@@ -116,8 +116,8 @@ Json header_of(const Point& point, const Ranks& ranks) {
       .number("wire_bytes", static_cast<double>(wire_bytes(point, ranks.count())))
       .text("buffers", point.rotating ? "rotating" : "warm")
       .number("ranks", ranks.count());
-  if (point.operation == Operation::all_reduce_norm)
-    json.number("rows", static_cast<double>(rows_of(point)));
+  if (counts_rows(point.operation)) json.number("rows", static_cast<double>(rows_of(point)));
+  if (is_layers(point.operation)) json.number("boundaries", kBoundaries);
   return json;
 }
 
@@ -163,9 +163,7 @@ std::uint64_t measure(const Options& options, Ranks& ranks,
       for (const bool rotating : options.rotating) {
         for (const std::uint64_t size : options.sizes) {
           Point point{operation, dtype, size, rotating};
-          // The sizes of the norm are rows.
-          if (operation == Operation::all_reduce_norm)
-            point.bytes = size * kHidden * bytes_of(DType::bf16);
+          if (counts_rows(operation)) point.bytes = size * kHidden * bytes_of(DType::bf16);
           const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
           if (ranks.max(spent.count()) > options.seconds) {
             output.line(Json().text("kind", "cut").number("seconds", options.seconds));

@@ -7,8 +7,9 @@
 namespace cohort::gpu_bench {
 namespace {
 
-constexpr std::array<const char*, 6> kNames{"all_reduce",  "all_gather",      "reduce_scatter",
-                                            "all_gatherv", "reduce_scatterv", "all_reduce_norm"};
+constexpr std::array<const char*, 8> kNames{"all_reduce",  "all_gather",      "reduce_scatter",
+                                            "all_gatherv", "reduce_scatterv", "all_reduce_norm",
+                                            "layer_step",  "layer_step_tp"};
 constexpr std::uint64_t kRowBytes = 1024;
 
 bool is_uneven(Operation operation) {
@@ -42,6 +43,20 @@ Shares shares_of(const Point& point, std::uint32_t ranks) {
   return shares;
 }
 
+Shares layer_rows(std::uint64_t rows, std::uint32_t ranks, bool padded) {
+  Shares shares;
+  const std::uint64_t more = padded ? ranks : rows % ranks;
+  const std::uint64_t each = padded ? (rows + ranks - 1) / ranks - 1 : rows / ranks;
+  for (std::uint32_t rank = 0; rank < ranks; ++rank)
+    shares.begins[rank + 1] = shares.begins[rank] + each + (rank < more ? 1 : 0);
+  shares.total = shares.begins[ranks];
+  return shares;
+}
+
+Point call_of_step(Operation call, std::uint64_t rows) {
+  return {call, DType::bf16, rows * kHidden * bytes_of(DType::bf16), false};
+}
+
 std::uint64_t input_elements(const Point& point, std::uint32_t rank, std::uint32_t ranks) {
   const Shares shares = shares_of(point, ranks);
   return is_gather(point.operation) ? shares.of(rank) : shares.total;
@@ -53,6 +68,13 @@ std::uint64_t output_elements(const Point& point, std::uint32_t rank, std::uint3
 }
 
 std::uint64_t wire_bytes(const Point& point, std::uint32_t ranks) {
+  if (is_layers(point.operation)) {
+    const std::uint64_t rows = layer_rows(rows_of(point), ranks, true).total;
+    const auto of = [&](Operation call) { return wire_bytes(call_of_step(call, rows), ranks); };
+    if (point.operation == Operation::layer_step)
+      return kBoundaries * (of(Operation::all_gather) + of(Operation::reduce_scatter));
+    return kBoundaries * wire_bytes(call_of_step(Operation::all_reduce, rows_of(point)), ranks);
+  }
   const Shares shares = shares_of(point, ranks);
   if (!is_gather(point.operation) && !is_scatter(point.operation))
     return 2 * (ranks - 1) * point.bytes / ranks;
