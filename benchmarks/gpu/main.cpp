@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -69,6 +70,7 @@ Json machine(const Ranks& ranks, int nccl_version, const std::string& torch_vers
 }
 
 int run(const Options& options) {
+  const auto begin = std::chrono::steady_clock::now();
   const std::string store = "/tmp/cohort_gpu_bench_" + std::to_string(::getpid());
   Ranks ranks = Ranks::fork_all(options.ranks, 100);
   // Multicast objects can put shared machines out of service, and lazily loaded kernels wait for
@@ -104,7 +106,7 @@ int run(const Options& options) {
   output.line(Json().text("kind", "cohort").object("facts", facts));
   for (const Absent& one : absent)
     output.line(Json().text("kind", "absent").text("name", one.name).text("reason", one.reason));
-  const std::uint64_t failed = measure(options, ranks, subjects, output);
+  const std::uint64_t failed = measure(options, begin, ranks, subjects, output);
   for (const auto& subject : subjects) subject->finish();
   ::unlink(store.c_str());
   ranks.barrier();

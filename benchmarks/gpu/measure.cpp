@@ -1,7 +1,6 @@
 #include "measure.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 namespace cohort::gpu_bench {
@@ -153,10 +152,10 @@ std::uint64_t measure_point(Meter& meter, const Point& point, bool asks_host, Ra
 
 }  // namespace
 
-std::uint64_t measure(const Options& options, Ranks& ranks,
-                      const std::vector<std::unique_ptr<Subject>>& subjects, Output& output) {
+std::uint64_t measure(const Options& options, std::chrono::steady_clock::time_point begin,
+                      Ranks& ranks, const std::vector<std::unique_ptr<Subject>>& subjects,
+                      Output& output) {
   Meter meter(options, ranks);
-  const auto begin = std::chrono::steady_clock::now();
   std::uint64_t failed = 0;
   for (const Operation operation : options.operations) {
     for (const DType dtype : options.dtypes) {

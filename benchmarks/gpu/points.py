@@ -6,6 +6,7 @@ import targets
 
 BOUNDS = ("push", "exchange", "empty")
 PLAIN = ("all_reduce", "all_gather", "reduce_scatter")
+LAYERS = ("layer_step", "layer_step_tp")
 UNEVEN = {"all_gatherv": "all_gather", "reduce_scatterv": "reduce_scatter"}
 
 
@@ -51,7 +52,7 @@ class Point:
 
     def chosen(self):
         """The library's own choice where it was measured, else the best kernel."""
-        if "cohort" in self.times and self.operation != "all_reduce_norm":
+        if "cohort" in self.times:
             return "cohort", self.p50("cohort")
         return self.best(True)
 

@@ -10,10 +10,12 @@ import json
 import pathlib
 import textwrap
 
+import goals
 import plot
 import targets
-from goals import goals
-from points import BOUNDS, Point, size_label, us_text
+from points import BOUNDS, LAYERS, Point, geometric_mean, size_label, us_text
+
+MISSES = pathlib.Path(__file__).with_name("misses.txt")
 
 
 def point_rows(points):
@@ -36,6 +38,62 @@ def point_rows(points):
             f"| {peer_name or '-'} | "
             f"{us_text(peer)} | {us_text(p.floor())} | {ratio} | {met} |"
         )
+
+
+def layer_rows(points):
+    """A step of layer boundaries: microseconds of one boundary."""
+    for operation in LAYERS:
+        group = [p for p in points if p.operation == operation]
+        if not group:
+            continue
+        peers = []
+        for p in group:
+            peers += [name for name in p.names(False) if name not in peers]
+        ratios = [p.ratio() for p in group if p.ratio()]
+        yield f"### {operation}"
+        yield ""
+        if ratios:
+            mean, least = geometric_mean(ratios), min(ratios)
+            yield f"Against the best peer at each size: {mean:.2f} in the mean, least {least:.2f}."
+            yield ""
+        yield "| rows | cohort | paths | " + " | ".join(peers) + " | floor | ratio | step |"
+        yield "|---:|---:|---|" + "---:|" * (len(peers) + 3)
+        for p in group:
+            count = p.document["boundaries"]
+
+            def each(us, count=count):
+                return us_text(us / count if us else None)
+
+            own = p.chosen()[1]
+            path = p.times.get("cohort", {}).get("path", "-")
+            cells = " | ".join(each(p.p50(name)) for name in peers)
+            ratio = f"{p.ratio():.2f}" if p.ratio() else "-"
+            yield (f"| {p.document['rows']} | {each(own)} | {path} | {cells} | {each(p.floor())} "
+                   f"| {ratio} | {us_text(own)} |")
+        yield ""
+
+
+def layer_section(points):
+    boundaries = next((p.document["boundaries"] for p in points if p.operation in LAYERS), None)
+    if boundaries is None:
+        return []
+    words = (
+        f"A captured step of {boundaries} layer boundaries at hidden 7168, bf16: microseconds of "
+        "one boundary, and of the step with cohort. layer_step: attention is split by rows, so a "
+        "boundary gathers the rows of all ranks, adds up and scatters what the ranks have for "
+        "them, and adds residual and norm. layer_step_tp: every rank has all rows, so a boundary "
+        "is an all_reduce with residual and norm. cohort has the norm in the kernel of the sum, "
+        "NCCL has a kernel of ours behind it. Where rows do not divide by the ranks cohort moves "
+        "uneven rows, and NCCL as many for each rank, padded, as engines do. `floor` leaves norms "
+        "out. No target names these."
+    )
+    return ["## Layer step", "", *textwrap.wrap(words, 100), "", *layer_rows(points)]
+
+
+def miss_lines(rows, entries):
+    for why, names in goals.misses(rows, entries).items():
+        which = "; ".join(f"**{name}**" for name in names)
+        yield from textwrap.wrap(f"- {which}: {why}", 100, subsequent_indent="  ")
 
 
 def subject_rows(points):
@@ -69,7 +127,8 @@ def panels(points):
             if p.floor():
                 curves.setdefault("floor", []).append((p.bytes, p.floor()))
         if curves:
-            yield plot.Panel(f"{operation}, bf16, {buffers}: us over bytes", curves)
+            what = "us of a step over bytes of its rows" if operation in LAYERS else "us over bytes"
+            yield plot.Panel(f"{operation}, bf16, {buffers}: {what}", curves)
 
 
 def read_lines(files):
@@ -161,7 +220,10 @@ def main():
     if not points:
         raise SystemExit("report: nothing was measured, so nothing is written")
     facts = next((d["facts"] for d in documents if d["kind"] == "cohort"), {})
-    table = goals(points, facts, pool)
+    rows = list(goals.rows_of(points, facts, pool))
+    table = list(goals.table(rows))
+    entries = goals.read_misses(MISSES.read_text(encoding="utf-8"))
+    plain = [p for p in points if p.operation not in LAYERS]
     stem = pathlib.Path(arguments.out) / f"gpu-{arguments.date}"
     whole = {
         "schema": "cohort/gpu-measurement", "version": 1, "date": arguments.date,
@@ -174,7 +236,11 @@ def main():
     stem.with_suffix(".svg").write_text(plot.draw(list(panels(points))), encoding="utf-8")
     lines = introduction(arguments.date, machine)
     lines += ["## Goals", "", *table, ""]
-    lines += ["## Targets and points", "", *point_rows(points), ""]
+    missed = list(miss_lines(rows, entries))
+    if missed:
+        lines += ["## Goals that were missed: why, and what was tried", "", *missed, ""]
+    lines += layer_section(points)
+    lines += ["## Points", "", *point_rows(plain), ""]
     lines += remarks(documents, points, failures)
     lines += ["", "## Every subject", *subject_rows(points)]
     stem.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")

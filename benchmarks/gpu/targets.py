@@ -24,9 +24,16 @@ GOAL = 2.0
 RATE_BYTES_MIN = 32 * MI
 RATE = 0.85  # of what a bare push reaches, both directions busy
 UNEVEN_SLACK = 1.10
-NORM_RATIO = 2.0
+LINK_GB_S = 396  # what one direction of the link carries alone
+NORM_RATIO = 2.0  # to the best peer's all_reduce with a kernel behind it
+FUSED_RATIO = 1.2  # to the best peer that has a fused one
 REGRET = 1.05
+OUTSIDE = 1.02
 HOST_NS = 300
+EXPLAIN_NS = 50
+GROUP_CHECK_NS = 2
+SCOPE_NS = 200
+LIVE_BLOCKS = (10, 1000, 10000)
 PEER_SLACK = (0.02, 2.0)  # where a peer's own path is taken: a part, or microseconds
 
 # Not measured: peers that could not be brought, and what is published about them.
