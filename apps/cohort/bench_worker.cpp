@@ -80,6 +80,8 @@ class Connection {
   int fd_;
 };
 
+constexpr std::size_t kRunsMin = 3;
+
 /// Where the operands of the calls of one job lie, one call after the other.
 class Rotation {
  public:
@@ -131,11 +133,12 @@ Pools operands_at(const Subject& subject, const Job& job, const Pools& pools, st
 }
 
 std::vector<float> time_calls(Subject& subject, const Job& job, std::size_t pool) {
-  std::vector<float> times(job.count);
   const Pools pools = subject.pools(job);
   Rotation rotation(job, pool);
   subject.begin(job);
   const std::size_t calls = subject.calls_per_run();
+  // A run of many calls is one sample, and the job says how many calls there is time for.
+  std::vector<float> times(std::max(job.count / calls, std::min(job.count, kRunsMin)));
   const std::size_t warm_up = std::clamp<std::size_t>(job.count / 10, 2, 20);
   const Pools first = operands_at(subject, job, pools, 0);
   for (std::size_t i = 0; i < warm_up; ++i) subject.run(first.input, first.output);

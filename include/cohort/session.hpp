@@ -299,8 +299,8 @@ class COHORT_EXPORT Session {
   /// which handle: the entry is given back once the graph, every graph made from it and all their
   /// launches are over, also if the capture fails. Ranks may destroy their graphs at different
   /// times; who takes the lease next waits. The graph may outlive the session, but must not be
-  /// launched then. Local. Throws: Error{usage} if the stream is not being captured, on host memory,
-  /// and for a lease that was dropped or is of another session, which stays the caller's then.
+  /// launched then. Local. Throws: Error{usage} if the stream is not being captured, on host
+  /// memory, and for a lease that was dropped or is of another session; it stays the caller's then.
   void give_to_graph(Lease&& lease, Stream stream);
 
   /// Opens a scope: blocks for calls on `group`, from the pool that serves it. Local.

@@ -54,8 +54,9 @@ enum class Reason : std::uint8_t {
   over_inline_limit,     ///< the pinned path takes small operands only, and this one is larger
   op_unsupported,        ///< the pinned path has no such operation
   nccl_version_refused,  ///< NCCL's version, environment or devices rule out the path on NCCL
+  operand_misaligned,    ///< NCCL's symmetric kernels are wrong for operands of no whole words
 };
-inline constexpr std::size_t kReasonCount = 9;
+inline constexpr std::size_t kReasonCount = 10;
 
 /// Path and reason, equal on all ranks of the group.
 struct PathChoice {

@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
-"""Writes src/heap/shipped_table_data.cpp: the path table that comes with cohort for two H200.
+"""Writes src/heap/shipped_table_data.cpp: the path tables that come with cohort for GPUs.
 
     make_gpu_table.py            writes the file
     make_gpu_table.py --check    fails if the file differs from what would be written
 
-It is made from docs/measurements/gpu-launch-table.json, which holds the fastest launch of each
-operation and size. A threshold lies at the last size for which a path, or a number of threads, was
-the fastest; the last one takes all larger sizes too. Grids come from calls with sentinels alone:
-lines with flags are half as long, and there are few of them.
+They are made from docs/measurements/gpu-paths-<ranks>-<gpu>.json, what `cohort tune --device cuda`
+wrote: files of the same GPU and link are one table, whose rows each serve groups of their size.
 """
 
 import argparse
@@ -16,18 +14,11 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "docs/measurements/gpu-launch-table.json"
+SOURCES = "docs/measurements/gpu-paths-*-*.json"
 TARGET = ROOT / "src/heap/shipped_table_data.cpp"
 
-RANKS = 2
-LINE_BYTES = 16
-FLAGGED_BYTES_MAX = 4096
-PATHS = {"sentinel": "gpu_lamport", "flags": "gpu_ll"}
-# all_reduce and reduce_scatter do the same with a part; all_reduce speaks first.
-FAMILIES = {"move": ("all_gather",), "reduce": ("all_reduce", "reduce_scatter")}
-
 HEAD = """\
-// Written by scripts/tools/make_gpu_table.py from docs/measurements/gpu-launch-table.json.
+// Written by scripts/tools/make_gpu_table.py from docs/measurements/gpu-paths-*.json.
 
 #include <array>
 
@@ -36,9 +27,12 @@ HEAD = """\
 namespace cohort::heap {
 namespace {
 
+// clang-format off
 """
 
 TAIL = """\
+// clang-format on
+
 }  // namespace
 
 std::span<const ShippedTable> shipped_tables() noexcept {
@@ -49,93 +43,77 @@ std::span<const ShippedTable> shipped_tables() noexcept {
 """
 
 
-def part_bytes(entry):
-    """What one member pushes to another."""
-    return entry["bytes"] if entry["op"] == "all_reduce" else entry["bytes"] // RANKS
-
-
-def agreed_bytes(entry):
-    """What a path is chosen by."""
-    return part_bytes(entry) if entry["op"] == "all_gather" else entry["bytes"]
-
-
-def steps_of(choices):
-    """[(size, choice)] in rising order as [(choice, last size or None)]."""
-    steps = []
-    for size, choice in choices:
-        if steps and steps[-1][0] == choice:
-            steps[-1] = (choice, size)
-        else:
-            steps.append((choice, size))
-    steps[-1] = (steps[-1][0], None)
-    return steps
-
-
-def path_steps(entries, op):
-    choices = []
-    for entry in sorted((e for e in entries if e["op"] == op), key=agreed_bytes):
-        path = PATHS[entry["protocol"]]
-        # A table allows flags by agreed bytes, which of reduce_scatter are more than a part.
-        if path == "gpu_ll" and agreed_bytes(entry) > FLAGGED_BYTES_MAX:
-            continue
-        choices.append((agreed_bytes(entry), path))
-    return steps_of(choices)
-
-
-def grid_steps(entries, ops):
-    threads = {}
-    for op in ops:
-        for entry in entries:
-            lines = part_bytes(entry) // LINE_BYTES
-            if entry["op"] == op and entry["protocol"] == "sentinel" and lines > 0:
-                threads.setdefault(lines, entry["threads"])
-    return steps_of(sorted(threads.items()))
-
-
 def array_of(kind, name, lines):
     text = f"constexpr auto {name} = std::to_array<{kind}>({{\n"
-    return text + "".join(f"    {line},\n" for line in lines) + "});\n"
+    return text + "".join(f"    {line},\n" for line in lines) + "});\n\n"
 
 
-def render(document):
-    entries = document["entries"]
-    paths = []
-    for op in ("all_reduce", "all_gather", "reduce_scatter"):
-        for path, most in path_steps(entries, op):
-            limit = "" if most is None else f", {most}"
-            paths.append(f"{{Op::{op}, {{Path::{path}{limit}}}}}")
-    grids = []
-    for family, ops in FAMILIES.items():
-        for threads, most in grid_steps(entries, ops):
-            limit = "" if most is None else f", {most}"
-            grids.append(f"{{GridFamily::{family}, {{{threads}{limit}}}}}")
-    table = (
-        f'{{"2 x NVIDIA H200, nvlink, measured {document["date"]}", "NVIDIA H200", "9.0", '
-        f'"{document["cuda"]}", GpuLink::nvlink,\n     kPaths, kGrids}}'
-    )
-    return (
-        HEAD
-        + array_of("ShippedPath", "kPaths", paths)
-        + "\n"
-        + array_of("ShippedGrid", "kGrids", grids)
-        + "\n"
-        + array_of("ShippedTable", "kTables", [table])
-        + "\n"
-        + TAIL
-    )
+def limit_of(step, name):
+    return f", {step[name]}" if name in step else ""
+
+
+def paths_of(document, ranks):
+    """Rows that were measured: the others of the file are what cohort has built in."""
+    measured = {entry["op"] for entry in document["measurements"]}
+    like = {"all_gatherv": "all_gather", "reduce_scatterv": "reduce_scatter",
+            "all_to_allv": "all_to_all"}
+    for row in document["rows"]:
+        op = row["op"]
+        if row.get("memory") != "cuda" or row["ranks"] != ranks or like.get(op, op) not in measured:
+            continue
+        for step in row["paths"]:
+            limit = limit_of(step, "bytes_max")
+            yield f"{{Op::{op}, {ranks}, {{Path::{step['path']}{limit}}}}}"
+
+
+def grids_of(document, ranks):
+    for row in document["grids"]:
+        if row["ranks"] != ranks:
+            continue
+        for step in row["steps"]:
+            limit = limit_of(step, "lines_max")
+            yield f"{{GridFamily::{row['family']}, {ranks}, {{{step['threads']}{limit}}}}}"
+
+
+def tables():
+    """{(name, link): [(ranks, document)]}, fewest ranks first."""
+    found = {}
+    for file in ROOT.glob(SOURCES):
+        document = json.loads(file.read_text())
+        gpus = document["gpus"]
+        ranks = int(file.name.split("-")[2])
+        found.setdefault((gpus["name"], gpus["link"]), []).append((ranks, document))
+    return {key: sorted(found[key], key=lambda entry: entry[0]) for key in sorted(found)}
+
+
+def render():
+    text = HEAD
+    lines = []
+    for number, ((name, link), measured) in enumerate(tables().items(), 1):
+        paths = [line for ranks, document in measured for line in paths_of(document, ranks)]
+        grids = [line for ranks, document in measured for line in grids_of(document, ranks)]
+        text += array_of("ShippedPath", f"kPaths{number}", paths)
+        text += array_of("ShippedGrid", f"kGrids{number}", grids)
+        ranks = " and ".join(str(ranks) for ranks, _ in measured)
+        gpus = measured[0][1]["gpus"]
+        lines.append(
+            f'{{"{name}, {link}, groups of {ranks}", "{name}", "{gpus["compute"]}", '
+            f'"{gpus["driver"]}", GpuLink::{link},\n     kPaths{number}, kGrids{number}}}'
+        )
+    return text + array_of("ShippedTable", "kTables", lines) + TAIL
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     arguments = parser.parse_args()
-    text = render(json.loads(SOURCE.read_text()))
+    text = render()
     if not arguments.check:
         TARGET.write_text(text)
         return 0
     if TARGET.read_text() == text:
         return 0
-    print(f"{TARGET} is not what {SOURCE} gives: run {sys.argv[0]}", file=sys.stderr)
+    print(f"{TARGET} is not what {SOURCES} give: run {sys.argv[0]}", file=sys.stderr)
     return 1
 
 

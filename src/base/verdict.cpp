@@ -61,6 +61,7 @@ std::string_view to_string(Reason reason) noexcept {
     case Reason::over_inline_limit: return "over_inline_limit";
     case Reason::op_unsupported: return "op_unsupported";
     case Reason::nccl_version_refused: return "nccl_version_refused";
+    case Reason::operand_misaligned: return "operand_misaligned";
   }
   return "unknown";
 }
@@ -91,6 +92,10 @@ std::string_view explain(Reason reason) noexcept {
       return "NCCL was to take the call, but its version, its environment or the group's devices "
              "rule "
              "that out, so it took a path of our own; the log of commit says which of them";
+    case Reason::operand_misaligned:
+      return "NCCL was to take the call, but an operand begins at, or a member's part has, no "
+             "multiple of 4 bytes, for which its symmetric kernels give wrong results, so it took "
+             "a path of our own; pad the operand";
   }
   return "unknown";
 }

@@ -90,7 +90,8 @@ constexpr std::array kReasons = std::to_array<Pair<Reason>>(
      {COHORT_REASON_OVER_BUDGET, Reason::over_budget},
      {COHORT_REASON_OVER_INLINE_LIMIT, Reason::over_inline_limit},
      {COHORT_REASON_OP_UNSUPPORTED, Reason::op_unsupported},
-     {COHORT_REASON_NCCL_VERSION_REFUSED, Reason::nccl_version_refused}});
+     {COHORT_REASON_NCCL_VERSION_REFUSED, Reason::nccl_version_refused},
+     {COHORT_REASON_OPERAND_MISALIGNED, Reason::operand_misaligned}});
 
 constexpr std::array kNcclUses =
     std::to_array<Pair<NcclUse>>({{COHORT_NCCL_OFF, NcclUse::off},

@@ -19,7 +19,7 @@ namespace cohort::heap {
 /// Tallies of an operation: one for each path, then one for each reason and own path of calls that
 /// NCCL was to take and did not.
 inline constexpr std::size_t kOwnDevicePaths = 3;  // from gpu_ll on
-inline constexpr std::size_t kMissedReasons = 3;
+inline constexpr std::size_t kMissedReasons = 4;
 inline constexpr std::size_t kTallyPaths = kPathCount + kMissedReasons * kOwnDevicePaths;
 /// The channel's words, then a cuda::Tally for each operation and path.
 inline constexpr std::size_t kDeviceSyncBytes = align_up(
@@ -63,7 +63,8 @@ constexpr std::size_t device_scratch_bytes(const ChannelRegion& region) noexcept
 
 /// Why NCCL did not take a call that was to go there.
 inline constexpr std::array<Reason, kMissedReasons> kMissed = {
-    Reason::nccl_version_refused, Reason::op_unsupported, Reason::operand_not_in_heap};
+    Reason::nccl_version_refused, Reason::op_unsupported, Reason::operand_not_in_heap,
+    Reason::operand_misaligned};
 
 /// Which tally of its operation counts a call. `missed`: it was to go to NCCL, and `reason` says
 /// why it did not.

@@ -272,13 +272,18 @@ std::optional<PathTable> PathTable::shipped(const Gpus& gpus) {
   if (found == nullptr) return std::nullopt;
   std::vector<PathRow> rows = found->rows();
   const std::vector<PathRow> measured_rows = rows;
-  // It was measured with two ranks: more of them keep what serves anywhere.
+  // Sizes of groups between and beyond those that were measured keep what serves anywhere.
   for (PathRow& row : built_in_gpu_rows()) {
-    const bool replaced = std::any_of(measured_rows.begin(), measured_rows.end(),
-                                      [&](const PathRow& other) { return other.op == row.op; });
-    if (!replaced || (row.ranks == 2 && row.op == Op::all_reduce)) continue;
+    const auto is_measured = [&](auto&& of_row) {
+      return std::any_of(measured_rows.begin(), measured_rows.end(), of_row);
+    };
+    if (!is_measured([&](const PathRow& other) { return other.op == row.op; })) continue;
+    if (row.ranks == 2 && row.op == Op::all_reduce) continue;  // it has a row for three
     row.ranks = std::max(row.ranks, 3U);
-    rows.push_back(std::move(row));
+    const auto is_same = [&](const PathRow& other) {
+      return other.op == row.op && other.ranks == row.ranks;
+    };
+    if (!is_measured(is_same)) rows.push_back(std::move(row));
   }
   const auto data = measured(std::move(rows), {}, COHORT_VERSION);
   data->machine.reset();

@@ -1,4 +1,4 @@
-// Written by scripts/tools/make_gpu_table.py from docs/measurements/gpu-launch-table.json.
+// Written by scripts/tools/make_gpu_table.py from docs/measurements/gpu-paths-*.json.
 
 #include <array>
 
@@ -7,41 +7,46 @@
 namespace cohort::heap {
 namespace {
 
-constexpr auto kPaths = std::to_array<ShippedPath>({
-    {Op::all_reduce, {Path::gpu_lamport, 2048}},
-    {Op::all_reduce, {Path::gpu_ll, 4096}},
-    {Op::all_reduce, {Path::gpu_lamport}},
-    {Op::all_gather, {Path::gpu_lamport, 2048}},
-    {Op::all_gather, {Path::gpu_ll, 4096}},
-    {Op::all_gather, {Path::gpu_lamport}},
-    {Op::reduce_scatter, {Path::gpu_lamport}},
+// clang-format off
+constexpr auto kPaths1 = std::to_array<ShippedPath>({
+    {Op::all_reduce, 2, {Path::gpu_lamport}},
+    {Op::all_gather, 2, {Path::gpu_lamport}},
+    {Op::all_gatherv, 2, {Path::gpu_lamport}},
+    {Op::reduce_scatter, 2, {Path::gpu_lamport}},
+    {Op::reduce_scatterv, 2, {Path::gpu_lamport}},
+    {Op::broadcast, 2, {Path::gpu_lamport}},
+    {Op::all_to_all, 2, {Path::gpu_lamport}},
+    {Op::all_to_allv, 2, {Path::gpu_lamport}},
+    {Op::all_reduce, 4, {Path::gpu_ll, 4096}},
+    {Op::all_reduce, 4, {Path::gpu_lamport, 262144}},
+    {Op::all_reduce, 4, {Path::gpu_two_shot}},
+    {Op::all_gather, 4, {Path::gpu_ll, 4096}},
+    {Op::all_gather, 4, {Path::gpu_lamport}},
+    {Op::all_gatherv, 4, {Path::gpu_ll, 4096}},
+    {Op::all_gatherv, 4, {Path::gpu_lamport}},
+    {Op::reduce_scatter, 4, {Path::gpu_lamport}},
+    {Op::reduce_scatterv, 4, {Path::gpu_lamport}},
+    {Op::broadcast, 4, {Path::gpu_lamport}},
+    {Op::all_to_all, 4, {Path::gpu_lamport}},
+    {Op::all_to_allv, 4, {Path::gpu_lamport}},
 });
 
-constexpr auto kGrids = std::to_array<ShippedGrid>({
-    {GridFamily::move, {128, 32}},
-    {GridFamily::move, {192, 128}},
-    {GridFamily::move, {64, 1024}},
-    {GridFamily::move, {32, 4096}},
-    {GridFamily::move, {384, 16384}},
-    {GridFamily::move, {256, 32768}},
-    {GridFamily::move, {512, 65536}},
-    {GridFamily::move, {384, 131072}},
-    {GridFamily::move, {256}},
-    {GridFamily::reduce, {128, 32}},
-    {GridFamily::reduce, {192, 64}},
-    {GridFamily::reduce, {256, 128}},
-    {GridFamily::reduce, {128, 512}},
-    {GridFamily::reduce, {64, 1024}},
-    {GridFamily::reduce, {32, 4096}},
-    {GridFamily::reduce, {256, 32768}},
-    {GridFamily::reduce, {384, 131072}},
-    {GridFamily::reduce, {512}},
+constexpr auto kGrids1 = std::to_array<ShippedGrid>({
+    {GridFamily::move, 2, {64, 16384}},
+    {GridFamily::move, 2, {384}},
+    {GridFamily::reduce, 2, {64, 8192}},
+    {GridFamily::reduce, 2, {256}},
+    {GridFamily::move, 4, {192}},
+    {GridFamily::reduce, 4, {384, 128}},
+    {GridFamily::reduce, 4, {192}},
 });
 
 constexpr auto kTables = std::to_array<ShippedTable>({
-    {"2 x NVIDIA H200, nvlink, measured 2026-11-22", "NVIDIA H200", "9.0", "13.0", GpuLink::nvlink,
-     kPaths, kGrids},
+    {"NVIDIA H200, nvlink, groups of 2 and 4", "NVIDIA H200", "9.0", "13.0", GpuLink::nvlink,
+     kPaths1, kGrids1},
 });
+
+// clang-format on
 
 }  // namespace
 

@@ -8,22 +8,13 @@ Gpus ShippedTable::gpus() const {
   return {device, compute, driver, link};
 }
 
-/// What was measured of an operation serves the form with uneven parts too: the same bytes travel
-/// the same way.
 std::vector<PathRow> ShippedTable::rows() const {
   std::vector<PathRow> made;
   for (const ShippedPath& path : paths) {
-    if (made.empty() || made.back().op != path.op) {
-      made.push_back({path.op, 2, false, {}, Memory::cuda});
+    if (made.empty() || made.back().op != path.op || made.back().ranks != path.ranks) {
+      made.push_back({path.op, path.ranks, false, {}, Memory::cuda});
     }
     made.back().steps.push_back(path.step);
-  }
-  const std::size_t measured = made.size();
-  for (std::size_t i = 0; i < measured; ++i) {
-    const Op op = made[i].op;
-    if (op != Op::all_gather && op != Op::reduce_scatter) continue;
-    made.push_back(made[i]);
-    made.back().op = op == Op::all_gather ? Op::all_gatherv : Op::reduce_scatterv;
   }
   return made;
 }
@@ -31,7 +22,9 @@ std::vector<PathRow> ShippedTable::rows() const {
 std::vector<GridRow> ShippedTable::grids() const {
   std::vector<GridRow> made;
   for (const ShippedGrid& grid : steps) {
-    if (made.empty() || made.back().family != grid.family) made.push_back({grid.family, 2, {}});
+    if (made.empty() || made.back().family != grid.family || made.back().ranks != grid.ranks) {
+      made.push_back({grid.family, grid.ranks, {}});
+    }
     made.back().steps.push_back(grid.step);
   }
   return made;

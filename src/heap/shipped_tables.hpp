@@ -12,14 +12,16 @@ namespace cohort::heap {
 
 struct ShippedPath {
   Op op;
+  std::uint32_t ranks;
   PathStep step;
 };
 struct ShippedGrid {
   GridFamily family;
+  std::uint32_t ranks;
   GridStep step;
 };
 
-/// Of groups of two ranks. Steps of one operation or family follow each other.
+/// Steps of one operation or family, and of one group size, follow each other.
 struct ShippedTable {
   const char* title;
   const char* device;

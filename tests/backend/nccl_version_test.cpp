@@ -159,6 +159,25 @@ TEST(NcclPath, is_never_plain_where_nccl_registers_operands_of_its_own_accord) {
   }
 }
 
+TEST(NcclPath, is_none_in_windows_for_what_symmetric_kernels_get_wrong) {
+  for (const bool by_parts : {false, true}) {
+    PathQuery query = query_in_windows(Op::all_gather, DType::u8);
+    (by_parts ? query.whole_parts : query.aligned) = false;
+    for (const Version version : {k28, k29, k29Late, k30, k30Late}) {
+      query.input_in_window = query.output_in_window = true;
+      EXPECT_EQ(path_of(version, query).path, CallPath::refused);
+      EXPECT_THAT(path_of(version, query).reason, HasSubstr("multiple of 4 bytes"));
+      query.input_in_window = false;
+      EXPECT_EQ(path_of(version, query).path, CallPath::refused);
+      query.output_in_window = false;
+      EXPECT_EQ(path_of(version, query).path, CallPath::plain);
+    }
+    query = query_in_windows(Op::broadcast, DType::u8);
+    (by_parts ? query.whole_parts : query.aligned) = false;
+    EXPECT_EQ(path_of(k28, query).path, CallPath::plain);
+  }
+}
+
 TEST(NcclPath, refuses_what_nccl_does_not_have) {
   for (const Op op :
        {Op::all_gatherv, Op::reduce_scatterv, Op::all_to_allv, Op::barrier, Op::send, Op::recv}) {

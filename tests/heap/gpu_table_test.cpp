@@ -174,26 +174,35 @@ TEST(ShippedTable, IsChosenByNameAndLink) {
   EXPECT_FALSE(PathTable::shipped(gpus));
 }
 
-TEST(ShippedTable, ServesTwoRanksAndLeavesTheRestAsItIs) {
+TEST(ShippedTable, ServesWhatWasMeasuredAndLeavesTheRestAsItIs) {
   const PathTable table = PathTable::shipped(kH200).value();
   const PathTable built_in;
-  EXPECT_THAT(table.lines().front(), HasSubstr("shipped table for 2 x NVIDIA H200"));
+  EXPECT_THAT(table.lines().front(),
+              HasSubstr("shipped table for NVIDIA H200, nvlink, groups of 2 and 4"));
   EXPECT_FALSE(table.machine() || table.pin());
   EXPECT_FALSE(table == built_in);
-  // As docs/measurements/gpu-launch-table.json has it.
-  const auto path_of = [&](Op op, std::size_t bytes) {
-    return table.choose(op, 2, false, bytes, Memory::cuda).path;
+  // As docs/measurements/gpu-paths-*-h200.json have it.
+  const auto path_of = [&](Op op, std::uint32_t ranks, std::size_t bytes) {
+    return table.choose(op, ranks, false, bytes, Memory::cuda).path;
   };
-  EXPECT_EQ(path_of(Op::all_reduce, 2048), Path::gpu_lamport);
-  EXPECT_EQ(path_of(Op::all_reduce, 4096), Path::gpu_ll);
-  EXPECT_EQ(path_of(Op::all_reduce, 8192), Path::gpu_lamport);
-  EXPECT_EQ(path_of(Op::all_gatherv, 4096), Path::gpu_ll);
-  EXPECT_EQ(path_of(Op::reduce_scatterv, 1024), Path::gpu_lamport);
-  for (const Op op : {Op::all_reduce, Op::all_gather}) EXPECT_FALSE(grid(table, op, 2).empty());
+  for (const std::size_t bytes : {512UL, 4096UL, 8UL << 20U}) {
+    EXPECT_EQ(path_of(Op::all_reduce, 2, bytes), Path::gpu_lamport);
+    EXPECT_EQ(path_of(Op::reduce_scatterv, 2, bytes), Path::gpu_lamport);
+  }
+  EXPECT_EQ(path_of(Op::all_reduce, 4, 4096), Path::gpu_ll);
+  EXPECT_EQ(path_of(Op::all_reduce, 4, 8192), Path::gpu_lamport);
+  EXPECT_EQ(path_of(Op::all_reduce, 4, 8 << 20), Path::gpu_two_shot);
+  EXPECT_EQ(path_of(Op::all_gatherv, 4, 4096), Path::gpu_ll);
+  EXPECT_EQ(path_of(Op::all_gatherv, 4, 8192), Path::gpu_lamport);
+  EXPECT_EQ(path_of(Op::all_gatherv, 8, 4096), Path::gpu_ll);
+  for (const Op op : {Op::all_reduce, Op::all_gather}) {
+    for (const std::uint32_t ranks : {2U, 4U, 8U}) EXPECT_FALSE(grid(table, op, ranks).empty());
+    EXPECT_TRUE(grid(table, op, 3).empty());
+  }
   for (std::size_t i = 0; i < kOpCount; ++i) {
     const Op op = static_cast<Op>(i);
-    for (const std::uint32_t ranks : {3U, 4U, 8U, 16U, 40U}) {
-      EXPECT_TRUE(grid(table, op, ranks).empty());
+    for (const std::uint32_t ranks : {3U, 5U, 8U, 16U, 40U}) {
+      if (op != Op::all_reduce && ranks > 3) continue;
       const auto left = table.steps(op, ranks, false, Memory::cuda);
       const auto right = built_in.steps(op, ranks, false, Memory::cuda);
       EXPECT_TRUE(std::equal(left.begin(), left.end(), right.begin(), right.end()))

@@ -329,6 +329,38 @@ TEST(NcclPaths, AreRefusedWhenStrict) {
   test::expect_no_errors(results);
 }
 
+/// In place in a slot, `elements` bytes of each rank, the first of them at `offset`.
+Verdict gather_bytes(Session& session, std::size_t elements, std::size_t offset) {
+  const Group tp = session.group(GroupKind::tp);
+  const std::size_t self = tp.rank().index();
+  const Buffer buffer = session.take(SlotId{0});
+  std::byte* const first = static_cast<std::byte*>(buffer.data()) + offset;
+  std::byte* const own = first + self * elements;
+  std::fill_n(own, elements, std::byte(self + 1));
+  const Verdict verdict =
+      tp.all_gather({own, elements, DType::u8}, {first, 2 * elements, DType::u8});
+  session.wait({});
+  for (std::size_t i = 0; i < 2 * elements; ++i) {
+    EXPECT_EQ(first[i], std::byte(i / elements + 1)) << elements << " bytes, " << i;
+  }
+  return verdict;
+}
+
+TEST(NcclPaths, AreOwnWhereSymmetricKernelsGiveWrongResults) {
+  for (const Path pin : {Path::nccl_symmetric, Path::nccl_plain}) {
+    const auto results = run(2, [&](World& world) {
+      Session session = commit(world, plan_of(options_of(pin)));
+      EXPECT_EQ(gather_bytes(session, 4096, 0), kSymmetric);
+      EXPECT_EQ(gather_bytes(session, 4094, 0), own(Reason::operand_misaligned));
+      EXPECT_EQ(gather_bytes(session, 4096, 2), own(Reason::operand_misaligned));
+      EXPECT_EQ(gather_bytes(session, 4096, 4), kSymmetric);
+      session.close();
+      return std::string();
+    });
+    test::expect_no_errors(results);
+  }
+}
+
 TEST(NcclPaths, PlainOnesAreNoneWhereARankLetsNcclRegisterOperands) {
   FakeNcclFaults registers;
   registers.registers_operands = true;

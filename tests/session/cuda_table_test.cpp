@@ -66,14 +66,14 @@ TEST_P(CudaTable, TheOneThatComesWithCohortServesItsHardware) {
   const Named h200(kShippedFor);
   const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
     Session session = commit(world, plan_of(2));
-    EXPECT_THAT(session.path_table().lines().front(), HasSubstr("shipped table for 2 x NVIDIA"));
+    EXPECT_THAT(session.path_table().lines().front(), HasSubstr("shipped table for NVIDIA H200"));
     EXPECT_EQ(session.plan().options().path_table, PathTable()) << "the plan stays as declared";
     for (const std::size_t elements : {1U, 512U, 1024U, 4096U}) sum_ones(session, elements);
     const auto path_of = [&](std::size_t bytes) {
       return session.explain(GroupKind::tp, Op::all_reduce, DType::f32, bytes).path;
     };
-    EXPECT_EQ(path_of(1024), Path::gpu_lamport);
-    EXPECT_EQ(path_of(4096), Path::gpu_ll);
+    EXPECT_EQ(path_of(64), Path::gpu_lamport);  // by the built-in one gpu_ll
+    EXPECT_EQ(path_of(4096), Path::gpu_lamport);
     session.recommit(plan_of(2, {}, 2 * kElements));
     EXPECT_THAT(session.path_table().lines().front(), HasSubstr("shipped table"));
     sum_ones(session, 2 * kElements);

@@ -22,6 +22,10 @@ NcclRoute nccl_route(Path wanted, const nccl::PathQuery& query, const nccl::Path
   if (!nccl::refusal_of_call(query).empty()) return missed(Reason::op_unsupported, false);
   if (here.path == nccl::CallPath::symmetric) return {Path::nccl_symmetric, Reason::ok, false};
   const bool by_operands = in_arena.path == nccl::CallPath::symmetric;
+  // Ranks agree on parts, but each has its own addresses.
+  if (here.path == nccl::CallPath::refused && nccl::is_misaligned(query)) {
+    return missed(Reason::operand_misaligned, by_operands);
+  }
   if (wanted == Path::nccl_symmetric) {
     if (by_operands) return missed(Reason::operand_not_in_heap, true);
     const bool never = !nccl::obstacle_of_call(query).empty();
@@ -74,6 +78,7 @@ NcclRoute NcclCalls::route(std::optional<std::size_t> group, Path wanted,
   nccl::PathQuery in_arena = query;
   in_arena.input_in_window = true;
   in_arena.output_in_window = true;
+  in_arena.aligned = true;
   return nccl_route(wanted, query, groups_->path(*group, query), groups_->path(*group, in_arena));
 }
 

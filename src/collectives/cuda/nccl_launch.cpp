@@ -36,6 +36,13 @@ std::uint64_t nccl_count(const Call& call, std::uint32_t size) noexcept {
   }
 }
 
+constexpr std::uint64_t kNcclWord = 4;  // nccl::PathQuery::aligned
+
+/// Of one member, or of all of an all_reduce.
+std::uint64_t part_bytes(const Call& call, std::uint32_t size) noexcept {
+  return nccl_count(call, size) * bytes_of(call.dtype);
+}
+
 }  // namespace
 
 NcclRoute CudaExecutor::nccl_route_of(const Channel& channel, const Call& call, Path wanted) const {
@@ -51,6 +58,8 @@ NcclRoute CudaExecutor::nccl_route_of(const Channel& channel, const Call& call, 
   };
   query.input_in_window = lies_in(call.input.data, input_bytes(call));
   query.output_in_window = lies_in(call.output.data, output_bytes(call));
+  query.whole_parts = part_bytes(call, size_of(channel)) % kNcclWord == 0;
+  query.aligned = (address(call.input.data) | address(call.output.data)) % kNcclWord == 0;
   const collectives::ChannelIdentity& identity = channel.identity;
   return nccl_->route(nccl_->find(identity.kind, identity.instance, identity.lane), wanted, query);
 }
@@ -79,6 +88,7 @@ PathChoice CudaExecutor::settled(GroupKind kind, Op op, DType dtype, std::size_t
   query.dtype = dtype;
   query.members = size_of(channel);
   query.bytes = op == Op::all_gather ? bytes * query.members : bytes;
+  query.whole_parts = (op == Op::reduce_scatter ? bytes / query.members : bytes) % kNcclWord == 0;
   query.input_in_window = true;
   query.output_in_window = true;
   const collectives::ChannelIdentity& identity = channel.identity;

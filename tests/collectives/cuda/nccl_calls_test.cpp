@@ -24,6 +24,7 @@ NcclRoute route(Path wanted, const nccl::PathQuery& query, nccl::Version version
   nccl::PathQuery in_arena = query;
   in_arena.input_in_window = true;
   in_arena.output_in_window = true;
+  in_arena.aligned = true;
   return nccl_route(wanted, query, nccl::path_of(version, query), nccl::path_of(version, in_arena));
 }
 
@@ -77,6 +78,23 @@ TEST(NcclRoute, TellsWhyNcclDoesNotTakeACall) {
   registering.registers_operands = true;
   EXPECT_EQ(reason(Path::nccl_plain, registering), Reason::nccl_version_refused);
   EXPECT_TRUE(route(Path::nccl_plain, registering).by_operands);
+}
+
+TEST(NcclRoute, LeadsNoCallToKernelsThatGetItWrong) {
+  for (const Path wanted : {Path::nccl_symmetric, Path::nccl_plain}) {
+    nccl::PathQuery query = query_of(Op::all_gather, DType::u8, true);
+    query.whole_parts = false;
+    EXPECT_EQ(route(wanted, query).reason, Reason::operand_misaligned);
+    EXPECT_FALSE(route(wanted, query).by_operands);
+    query = query_of(Op::all_gather, DType::u8, true);
+    query.aligned = false;  // here, if not on other ranks
+    EXPECT_EQ(route(wanted, query).reason, Reason::operand_misaligned);
+    EXPECT_TRUE(route(wanted, query).by_operands);
+  }
+  nccl::PathQuery outside = query_of(Op::all_gather, DType::u8, false);
+  outside.whole_parts = outside.aligned = false;
+  EXPECT_EQ(route(Path::nccl_plain, outside).path, Path::nccl_plain);
+  EXPECT_EQ(route(Path::nccl_plain, outside).reason, Reason::ok);
 }
 
 TEST(NcclPlanned, IsEveryGroupOfTwoAndMoreOnceForALane) {

@@ -94,6 +94,10 @@ std::string_view obstacle_of_call(const PathQuery& query) noexcept {
   return {};
 }
 
+bool is_misaligned(const PathQuery& query) noexcept {
+  return (!query.whole_parts || !query.aligned) && obstacle_of_call(query).empty();
+}
+
 namespace {
 
 /// Why no symmetric kernel takes this call, or nothing.
@@ -142,6 +146,11 @@ PathAnswer path_of(Version version, const PathQuery& query) noexcept {
   if (!plain.supported) return {CallPath::refused, plain.reason};
   if (const std::string_view reason = refusal_of_call(query); !reason.empty()) {
     return {CallPath::refused, reason};
+  }
+  if (is_misaligned(query) && (query.input_in_window || query.output_in_window)) {
+    return {CallPath::refused,
+            "NCCL's symmetric kernels give wrong results for operands or parts of no multiple of 4 "
+            "bytes, and it takes them for operands in windows"};
   }
   const std::string_view reason = obstacle(version, query);
   if (reason.empty()) return {CallPath::symmetric, {}};

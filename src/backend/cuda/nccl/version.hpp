@@ -67,6 +67,8 @@ struct PathQuery {
   bool nvlink = true;             ///< between all members
   bool input_in_window = false;   ///< wholly, not just its first byte
   bool output_in_window = false;  ///< likewise
+  bool whole_parts = true;        ///< each member's part of the call is a multiple of 4 bytes
+  bool aligned = true;            ///< so are the addresses of both operands
   /// NCCL registers operands of plain calls, as it does unless its environment forbids that.
   bool registers_operands = false;
   bool reductions_allowed = false;  ///< the caller accepts sums in NCCL's order
@@ -74,6 +76,10 @@ struct PathQuery {
 
 /// Why NCCL is not asked for the call at all, whatever its version, or nothing.
 std::string_view refusal_of_call(const PathQuery& query) noexcept;
+/// The call is one that symmetric kernels get wrong, though NCCL would choose them for operands in
+/// windows: those copy in whole words of 4 bytes from where an operand begins, as seen with 2.28.3
+/// and 2.28.9 and not known to be mended since.
+bool is_misaligned(const PathQuery& query) noexcept;
 /// Why no version has a symmetric kernel for the call, wherever its operands lie, or nothing.
 std::string_view obstacle_of_call(const PathQuery& query) noexcept;
 
