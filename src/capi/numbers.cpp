@@ -81,17 +81,17 @@ constexpr std::array kPaths =
                                {COHORT_PATH_NCCL_SYMMETRIC, Path::nccl_symmetric},
                                {COHORT_PATH_NCCL_PLAIN, Path::nccl_plain}});
 
-constexpr std::array kReasons = std::to_array<Pair<Reason>>(
-    {{COHORT_REASON_OK, Reason::ok},
-     {COHORT_REASON_GROUP_SIZE_ONE, Reason::group_size_one},
-     {COHORT_REASON_DISABLED, Reason::disabled},
-     {COHORT_REASON_OPERAND_NOT_IN_HEAP, Reason::operand_not_in_heap},
-     {COHORT_REASON_DTYPE_UNSUPPORTED, Reason::dtype_unsupported},
-     {COHORT_REASON_OVER_BUDGET, Reason::over_budget},
-     {COHORT_REASON_OVER_INLINE_LIMIT, Reason::over_inline_limit},
-     {COHORT_REASON_OP_UNSUPPORTED, Reason::op_unsupported},
-     {COHORT_REASON_NCCL_VERSION_REFUSED, Reason::nccl_version_refused},
-     {COHORT_REASON_OPERAND_MISALIGNED, Reason::operand_misaligned}});
+constexpr std::array kReasons =
+    std::to_array<Pair<Reason>>({{COHORT_REASON_OK, Reason::ok},
+                                 {COHORT_REASON_GROUP_SIZE_ONE, Reason::group_size_one},
+                                 {COHORT_REASON_DISABLED, Reason::disabled},
+                                 {COHORT_REASON_OPERAND_NOT_IN_HEAP, Reason::operand_not_in_heap},
+                                 {COHORT_REASON_DTYPE_UNSUPPORTED, Reason::dtype_unsupported},
+                                 {COHORT_REASON_OVER_BUDGET, Reason::over_budget},
+                                 {COHORT_REASON_OVER_INLINE_LIMIT, Reason::over_inline_limit},
+                                 {COHORT_REASON_OP_UNSUPPORTED, Reason::op_unsupported},
+                                 {COHORT_REASON_NCCL_VERSION_REFUSED, Reason::nccl_version_refused},
+                                 {COHORT_REASON_OPERAND_MISALIGNED, Reason::operand_misaligned}});
 
 constexpr std::array kNcclUses =
     std::to_array<Pair<NcclUse>>({{COHORT_NCCL_OFF, NcclUse::off},
