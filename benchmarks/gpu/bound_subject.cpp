@@ -22,7 +22,6 @@ class BoundSubject final : public GraphSubject {
   }
 
   std::optional<std::string> refuses(const Point& point) override {
-    if (bound_ == Bound::exchange && ranks().count() != 2) return "flags go between two ranks";
     if (point.bytes > kPoolBytes / 2) return "larger than the memory for it";
     return std::nullopt;
   }

@@ -158,14 +158,15 @@ __device__ std::uint64_t nanoseconds() {
 __global__ void exchange_kernel(std::uint32_t* mine, std::uint32_t* peers, std::uint32_t* words) {
   await_node_before();
   const std::uint32_t sequence = words[0] + 1;
-  // Two places in turn: the peer may be one call ahead.
+  // Two places in turn, and later flags count too: whoever sends them may be ahead, by one call of
+  // two ranks and by more where flags go round.
   const std::uint32_t place = sequence % 2 * 32;
   asm volatile("st.relaxed.sys.global.u32 [%0],%1;" ::"l"(peers + place), "r"(sequence) : "memory");
   const std::uint64_t begin = nanoseconds();
   std::uint32_t seen = 0;
-  while (seen != sequence) {
+  while (seen < sequence) {
     asm volatile("ld.relaxed.sys.global.u32 %0,[%1];" : "=r"(seen) : "l"(mine + place) : "memory");
-    if (seen != sequence && nanoseconds() - begin > kGiveUpNs) {
+    if (seen < sequence && nanoseconds() - begin > kGiveUpNs) {
       words[1] = 1;
       break;
     }

@@ -53,8 +53,8 @@ inline constexpr std::uint32_t kWeightRank = 101;
 /// answer; its nodes of a graph overlap as far as programmatic edges let them.
 void push(void* to, const void* from, std::uint64_t bytes, cudaStream_t stream);
 void empty(cudaStream_t stream);
-/// One flag to the peer and its flag back: the least exchange. `words`: {sequence, failed} of this
-/// rank; gives up after a second.
+/// One flag to the next rank and one from the rank before, of two ranks the peer: the least
+/// exchange. `words`: {sequence, failed} of this rank; gives up after a second.
 void exchange_flags(std::uint32_t* mine, std::uint32_t* peers, std::uint32_t* words,
                     cudaStream_t stream);
 
