@@ -25,7 +25,7 @@ inline constexpr std::size_t kTallyPaths = kPathCount + kMissedReasons * kOwnDev
 inline constexpr std::size_t kDeviceSyncBytes = align_up(
     sizeof(cuda::ChannelWords) + kOpCount * kTallyPaths * sizeof(cuda::Tally), kAlignmentBytes);
 /// What hosts note of a channel's calls, in the host words.
-inline constexpr std::size_t kNotesBytes = 4096;
+inline constexpr std::size_t kNotesBytes = 20480;
 /// No two sources share a chunk.
 inline constexpr std::size_t kChunkBytes = std::size_t{cuda::kChunkLines} * cuda::kLineBytes;
 /// With more than two members, more scratch than one operand takes pays only while calls are small.

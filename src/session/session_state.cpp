@@ -10,6 +10,7 @@
 #include "backend/host/memory_node.hpp"
 #include "base/log.hpp"
 #include "base/test_point.hpp"
+#include "collectives/cuda/device_calls.hpp"
 #include "collectives/header.hpp"
 #include "collectives/host/last_calls.hpp"
 #include "collectives/path_table.hpp"
@@ -112,7 +113,7 @@ void SessionState::refuse_without_nccl() const {
 }
 
 std::string SessionState::last_calls_of(WorldRank rank) const {
-  if (host_words_) return {};  // sequences lie with the GPUs, which have their own deadlines
+  if (host_words_) return cuda::last_calls_of(rank, groups_, layout_.channels, *host_words_);
   return host::last_calls_of(rank, domain_->rank(), groups_, layout_, *arena_);
 }
 

@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 7;
+inline constexpr std::uint32_t kAbiVersion = 8;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -120,6 +120,10 @@ struct KernelCall {
   Address tally;  ///< of a Tally, or 0
   std::uint64_t tally_bytes;
   StreamHandle stream;
+  /// Of a member that has no operands for a call that others have launched, or launched fused: it
+  /// touches neither input nor output, pushes bytes of 0xFF (NaN in every type of floats), and
+  /// takes and forgets what comes. All else is as in the others' launch.
+  bool stands_in;
 };
 
 /// How normed values leave a kernel.

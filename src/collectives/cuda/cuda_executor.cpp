@@ -8,9 +8,6 @@
 #include <limits>
 #include <thread>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <cohort/error.hpp>
 
 #include "collectives/call_check.hpp"
@@ -41,17 +38,6 @@ std::uint32_t name_of(GroupKind kind, Lane lane) noexcept {
   return static_cast<std::uint32_t>(kind) << 16U | lane.index();
 }
 
-/// Members must agree on how a call is cut into launches and on their grids, too.
-std::uint64_t launch_hash(std::uint64_t call_hash, const KernelCall& launch,
-                          std::uint64_t number) noexcept {
-  const std::array<std::uint64_t, 4> words = {
-      call_hash, number, launch.bytes,
-      std::uint64_t{launch.blocks} << 32U | launch.threads << 16U | launch.lines_per_thread << 8U |
-          static_cast<std::uint64_t>(launch.algorithm) << 4U |
-          static_cast<std::uint64_t>(launch.protocol)};
-  return XXH3_64bits(words.data(), sizeof(words));
-}
-
 /// KernelCall::bytes of the forms with equal parts.
 std::uint64_t kernel_bytes(const Call& call, std::uint32_t size) noexcept {
   switch (call.op) {
@@ -72,6 +58,7 @@ CudaExecutor::CudaExecutor(const CudaRank& rank, const Plan& plan, const heap::A
     : rank_(rank),
       plan_(std::make_shared<Plan>(plan)),
       view_(plan, layout, plan.layout().pipeline_stage(rank.domain.rank()), slots),
+      regions_(layout.channels),
       pools_(options.pools),
       table_(options.table),
       own_table_(options.own_table),
@@ -135,8 +122,10 @@ void CudaExecutor::open(const heap::ChannelRegion& region, const CudaExecutor* p
     // Graphs that were captured on it stay valid.
     channel->identity.generation = old->identity.generation;
     channel->launched = old->launched;
+    channel->refusals_told = old->refusals_told;
   }
   base.generation = channel->identity.generation;
+  channel->refusals_told.resize(size);
   channel->calls_begun = &rank_.domain.call_word(region.kind, region.lane);
   channels_.push_back(std::move(channel));
 }
@@ -175,7 +164,7 @@ CudaExecutor::Channel& CudaExecutor::channel_of(GroupKind kind, Lane lane) {
 
 Verdict CudaExecutor::run(GroupKind kind, const Call& call) {
   Channel& channel = channel_of(kind, call.lane);
-  rank_.watch.check(to_string(call.op));
+  check(to_string(call.op));
   if (collectives::is_message(call.op)) {
     throw Error(ErrorCode::unsupported, "there is no send and recv on memory cuda", std::nullopt,
                 std::string(to_string(call.op)));
@@ -193,7 +182,10 @@ Verdict CudaExecutor::run(GroupKind kind, const Call& call) {
       norm_on_device(rank_.device, *call.norm, call.output.data, call.stream);
     }
   } else {
-    launch(channel, call, kernel, choice);
+    const bool captured = is_captured(call.stream);
+    launch(channel, call, kernel, choice, captured);
+    // What is thrown out of a capture would leave a graph that nobody expects.
+    if (!captured) throw_refusal(channel, to_string(call.op));
   }
   return {choice.taken.path, choice.taken.reason, 0};
 }
@@ -269,17 +261,12 @@ KernelCall CudaExecutor::kernel_of(const Channel& channel, const Call& call) {
 }
 
 void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& whole,
-                          Choice choice) {
+                          Choice choice, bool captured) {
   const Path path = choice.taken.path;
   const std::uint64_t hash = hash_of(channel, call, path);
-  ChannelNotes& notes = *channel.notes[channel.self];
-  const std::uint64_t made = notes.made.load(std::memory_order_relaxed) + 1;
-  // First of all: a member that refuses this call must not wait for one that a full stream holds
-  // up.
-  channel.calls_begun->store(made, std::memory_order_relaxed);
-  notes.made.store(made, std::memory_order_seq_cst);
-  rank_.domain.wake();
-  const bool captured = is_captured(call.stream);
+  collectives::CallRecord record =
+      collectives::record_of(call, path, 0, {}, channel.identity.generation);
+  announce(channel, record, captured ? Made::captured : Made::launched);
   std::uint64_t number = 0;
   const auto put = [&](KernelCall& kernel, FunctionRef<void()> enqueue) {
     kernel.hash = launch_hash(hash, kernel, number);
@@ -290,8 +277,8 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
       kernel.tally_bytes = call.op == Op::barrier ? 0 : input_bytes(call);
     }
     // Before a peer can meet the hash.
-    notes.noted(kernel.hash)
-        .store(collectives::record_of(call, path, kernel.hash, {}, channel.identity.generation));
+    record.sequence = kernel.hash;
+    channel.notes[channel.self]->noted(kernel.hash).store(record);
     if (!captured) ++channel.launched;
     try {
       enqueue();
@@ -324,6 +311,17 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
   if (call.norm != nullptr) {
     norm_on_device(rank_.device, *call.norm, call.output.data, call.stream);
   }
+}
+
+/// First of all: a member that refuses this call must not wait for one that a full stream holds up.
+void CudaExecutor::announce(Channel& channel, const collectives::CallRecord& record,
+                            Made made) noexcept {
+  ChannelNotes& notes = *channel.notes[channel.self];
+  const std::uint64_t number = notes.made.load(std::memory_order_relaxed) + 1;
+  notes.call_of(number).store(record, number, made);
+  channel.calls_begun->store(number, std::memory_order_relaxed);
+  notes.made.store(number, std::memory_order_seq_cst);
+  rank_.domain.wake();
 }
 
 bool CudaExecutor::is_captured(void* stream) const {

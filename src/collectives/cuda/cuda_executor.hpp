@@ -9,9 +9,10 @@
 //   3. Sequences, tallies and scratch live on the device: replays of graphs count.
 //   4. Channels that a recommit replaces get its generation: a replay that was captured on one of
 //      them is a fault, since peers may not be there to meet it.
-//   5. A call that this rank refuses launches nothing. If all members refuse it, all get the error
-//      of the lowest and go on; if any has launched it, the refusal ends the job, on all members
-//      with the text of the one that refused.
+//   5. A call that all members refuse launches nothing, and all get the error of the lowest. If any
+//      has launched it, those that refused stand in for themselves: kernels that push what is no
+//      result and take what comes, so that sequences and scratch stay in step. The others are told
+//      by their next call, which is made all the same, or by `wait`.
 // Thread safety: one thread per rank; `error_of` from any.
 
 #include <array>
@@ -96,6 +97,9 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
     KernelCall base = {};                               ///< what all its calls have in common
     std::atomic<std::uint64_t>* calls_begun = nullptr;  ///< for health
     std::vector<ChannelNotes*> notes;                   ///< by member, once peers are mapped
+    /// By member: of its ChannelNotes::lone_refusals, how many this rank's caller knows of.
+    std::vector<std::uint64_t> refusals_told;
+    std::uint64_t refused = 0;  ///< by this rank
     /// This rank's, of channels that this one stands in for: what stale graphs have captured.
     std::vector<const ChannelNotes*> retired_notes;
     /// At least so many calls have been begun outside graphs, counted as the device does.
@@ -124,16 +128,24 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
                                         const KernelCall& kernel) const;
   KernelCall kernel_of(const Channel& channel, const collectives::Call& call);
   void launch(Channel& channel, const collectives::Call& call, const KernelCall& whole,
-              Choice choice);
+              Choice choice, bool captured);
   /// Over everything that all members must state alike, places in the arena too where NCCL takes
   /// them for the same on all members.
   std::uint64_t hash_of(const Channel& channel, const collectives::Call& call, Path path) const;
   NcclRoute nccl_route_of(const Channel& channel, const collectives::Call& call, Path wanted) const;
   void run_on_nccl(const Channel& channel, const collectives::Call& call, bool captured);
   void run_local(Channel& channel, const collectives::Call& call);
+  void announce(Channel& channel, const collectives::CallRecord& record, Made made) noexcept;
   [[noreturn]] void refuse(Channel& channel, const collectives::Call& call, const std::string& why);
   void await_made(const Channel& channel, std::uint32_t member, std::uint64_t call,
                   const collectives::Call& what);
+  std::optional<std::string> obstacle_to_standing_in(
+      const Channel& channel, const collectives::Call& refused, std::uint32_t member,
+      const std::optional<NumberedCall::Seen>& made) const;
+  void launch_stand_ins(Channel& channel, const collectives::Call& call, Path path);
+  void throw_refusal(Channel& channel, std::string_view phase);
+  void check(std::string_view phase);
+  std::string lone_refusals(const Channel& channel) const;
   bool is_captured(void* stream) const;
   std::uint64_t counter_of(const Channel& channel, std::uint32_t member) const;
   const Channel* find(std::uint32_t name) const noexcept;
@@ -147,6 +159,7 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   CudaRank rank_;
   std::shared_ptr<const Plan> plan_;
   heap::HeapView view_;
+  std::vector<heap::ChannelRegion> regions_;  // of all groups and lanes of the plan
   const heap::Pools* pools_;
   PathTable table_;
   PathTable own_table_;  // for what NCCL does not take

@@ -1,13 +1,11 @@
-// What goes wrong with calls on GPU memory, in words: refusals, fault records, streams that do not
-// end.
+// What goes wrong with calls on GPU memory, in words: fault records, streams that do not end.
 
-#include <algorithm>
-#include <cstring>
 #include <thread>
 
 #include <cohort/error.hpp>
 
 #include "collectives/cuda/cuda_executor.hpp"
+#include "collectives/cuda/device_calls.hpp"
 
 namespace cohort::cuda {
 
@@ -24,59 +22,7 @@ std::string seconds_of(std::uint64_t ns) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
 }
 
-void write(RefusalNote& note, std::uint64_t call, const std::string& text) noexcept {
-  const std::size_t length = std::min(text.size(), sizeof(note.text) - 1);
-  std::memcpy(note.text, text.data(), length);
-  note.text[length] = 0;
-  note.code.store(static_cast<std::uint32_t>(ErrorCode::usage), std::memory_order_relaxed);
-  note.call.store(call, std::memory_order_release);
-}
-
-std::string read(const RefusalNote& note) {
-  return {note.text, ::strnlen(note.text, sizeof(note.text))};
-}
-
 }  // namespace
-
-void CudaExecutor::await_made(const Channel& channel, std::uint32_t member, std::uint64_t call,
-                              const Call& what) {
-  const std::atomic<std::uint64_t>& made = channel.notes[member]->made;
-  rank_.domain.wait_for(
-      channel.ranks[member], rank_.domain.limits().steady,
-      [&] { return made.load(std::memory_order_seq_cst) >= call; },
-      [&] {
-        return host::WaitSubject{to_string(what.op),
-                                 "refusing " + std::string(to_string(what.op)) + " on " +
-                                     collectives::describe(channel.identity.kind, channel.ranks) +
-                                     " lane " + std::to_string(channel.identity.lane.index())};
-      });
-}
-
-/// Kernels know of no refusals, so members first tell each other whether all of them refuse.
-void CudaExecutor::refuse(Channel& channel, const Call& call, const std::string& why) {
-  const std::string op(to_string(call.op));
-  const WorldRank self = rank_.domain.rank();
-  if (size_of(channel) == 1) throw Error(ErrorCode::usage, op + ": " + why, self, op);
-  const std::string mine = text_of(self) + " refused " + op + " on " +
-                           collectives::describe(channel.identity.kind, channel.ranks) + ": " + why;
-  ChannelNotes& notes = *channel.notes[channel.self];
-  const std::uint64_t number = notes.made.load(std::memory_order_relaxed) + 1;
-  write(notes.refusal(number), number, mine);
-  notes.made.store(number, std::memory_order_seq_cst);
-  rank_.domain.wake();
-  std::optional<std::uint32_t> lowest;
-  for (std::uint32_t member = 0; member < size_of(channel); ++member) {
-    await_made(channel, member, number, call);
-    const RefusalNote& theirs = channel.notes[member]->refusal(number);
-    if (theirs.call.load(std::memory_order_acquire) != number) {
-      rank_.domain.fail(Error(ErrorCode::usage, mine, self, op));
-    }
-    if (!lowest) lowest = member;
-  }
-  throw Error(ErrorCode::usage,
-              *lowest == channel.self ? mine : read(channel.notes[*lowest]->refusal(number)),
-              channel.ranks[*lowest], op);
-}
 
 const CudaExecutor::Channel* CudaExecutor::find(std::uint32_t name) const noexcept {
   for (const auto& channel : channels_) {
@@ -128,22 +74,24 @@ Error CudaExecutor::error_of(const FaultRecord& record) const {
                             " lane " + std::to_string(channel->identity.lane.index()) + ", call " +
                             std::to_string(record.sequence);
   const std::string self = text_of(rank_.domain.rank());
+  const std::string before = lone_refusals(*channel);
   if (record.kind == FaultRecord::Kind::deadline) {
     return Error(ErrorCode::timeout,
                  self + " waited " + seconds_of(record.waited_ns) + " for " + text_of(peer) +
-                     " in " + mine + where,
+                     " in " + mine + where + before + "; " +
+                     last_calls_of(peer, plan_->layout(), regions_, rank_.host_words),
                  peer, "kernel");
   }
   return Error(ErrorCode::mismatch,
                "the members' calls differ" + where + ": " + self + " made " + mine + ", " +
                    text_of(peer) + " made " + describe(*channel, record.their_hash, record.member) +
-                   misplaced(*channel, record),
+                   misplaced(*channel, record) + before,
                peer, "kernel");
 }
 
 void CudaExecutor::wait(void* stream) {
   constexpr std::string_view kPhase = "wait";
-  rank_.watch.check(kPhase);
+  check(kPhase);
   if (is_captured(stream)) {
     throw Error(ErrorCode::usage, "a stream that is being captured never ends; end the capture",
                 std::nullopt, std::string(kPhase));
@@ -152,7 +100,7 @@ void CudaExecutor::wait(void* stream) {
   const auto deadline =
       rank_.domain.deadline_after(rank_.domain.limits().steady + rank_.domain.limits().stall);
   for (std::uint32_t round = 0; !rank_.device.is_done(stream); ++round) {
-    rank_.watch.check(kPhase);
+    check(kPhase);
     if (std::chrono::steady_clock::now() > deadline) {
       rank_.domain.fail(Error(ErrorCode::timeout,
                               text_of(rank_.domain.rank()) +
@@ -161,7 +109,8 @@ void CudaExecutor::wait(void* stream) {
     }
     if (round > 100) std::this_thread::yield();
   }
-  rank_.watch.check(kPhase);
+  check(kPhase);
+  for (const auto& channel : channels_) throw_refusal(*channel, kPhase);
 }
 
 }  // namespace cohort::cuda

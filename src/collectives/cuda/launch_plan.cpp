@@ -4,6 +4,9 @@
 #include <array>
 #include <numeric>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "collectives/cuda/kernels/extents.hpp"
 
 namespace cohort::cuda {
@@ -276,6 +279,16 @@ std::uint64_t most_scratch_lines(const KernelCall& call) noexcept {
 bool can_be_launched(const KernelCall& call) noexcept {
   const bool is_exchange = call.op == Op::all_to_all || call.op == Op::all_to_allv;
   return !is_exchange || fits(call);
+}
+
+std::uint64_t launch_hash(std::uint64_t call_hash, const KernelCall& launch,
+                          std::uint64_t number) noexcept {
+  const std::array<std::uint64_t, 4> words = {
+      call_hash, number, launch.bytes,
+      std::uint64_t{launch.blocks} << 32U | launch.threads << 16U | launch.lines_per_thread << 8U |
+          static_cast<std::uint64_t>(launch.algorithm) << 4U |
+          static_cast<std::uint64_t>(launch.protocol)};
+  return XXH3_64bits(words.data(), sizeof(words));
 }
 
 void for_each_launch(const KernelCall& call, Path path, const GridLimits& limits,

@@ -38,6 +38,11 @@ std::uint64_t most_scratch_lines(const KernelCall& call) noexcept;
 /// all_to_allv that are larger than what is planned.
 bool can_be_launched(const KernelCall& call) noexcept;
 
+/// Members must agree on how a call is cut into launches and on their grids, too: the hash of
+/// launch `number` of a call.
+std::uint64_t launch_hash(std::uint64_t call_hash, const KernelCall& launch,
+                          std::uint64_t number) noexcept;
+
 /// Calls `emit` for each launch of `call`, whose operands, sizes, counts and members stand for the
 /// whole operation: with algorithm, protocol, grid and operands of that launch, and hash and tally
 /// as they were. Counts of windows are written into `counts`, which has room for one of each

@@ -8,6 +8,7 @@
 #include "collectives/cuda/kernels/fused.hpp"
 #include "collectives/cuda/kernels/kernels.hpp"
 #include "collectives/cuda/kernels/split.hpp"
+#include "collectives/cuda/kernels/stand_in.hpp"
 
 namespace cohort::cuda {
 
@@ -17,6 +18,7 @@ Status load_all() {
   if (const Status status = load_copy_kernel(); !is_ok(status)) return status;
   if (const Status status = load_split_kernels(); !is_ok(status)) return status;
   if (const Status status = load_fused_kernels(); !is_ok(status)) return status;
+  if (const Status status = load_stand_in_kernel(); !is_ok(status)) return status;
   return load_kernels();
 }
 

@@ -4,6 +4,7 @@
 #include "collectives/cuda/kernels/kernels.hpp"
 #include "collectives/cuda/kernels/launch.hpp"
 #include "collectives/cuda/kernels/split.hpp"
+#include "collectives/cuda/kernels/stand_in.hpp"
 #include "collectives/cuda/kernels/table.cuh"
 
 namespace cohort::cuda {
@@ -174,6 +175,7 @@ Status load_kernels() {
 }
 
 Status launch(const KernelCall& call) {
+  if (call.stands_in) return launch_stand_in(call);
   if (call.algorithm == Algorithm::split) return launch_split(call);
   if (Status status = check_call(call, false); !is_ok(status)) return status;
   const FindKernel find = finder_of(call);
