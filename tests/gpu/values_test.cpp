@@ -54,7 +54,9 @@ std::vector<Family> families() {
           {"split", lamport, 2, large, 0},
           {"split_of_three", lamport, 3, large + 8, 1},
           {"two_shot", two_shot, 3, 300 * 1024, 0},
-          {"two_shot_of_four", two_shot, 4, 1024 * 1024 + 4, 1}};
+          {"two_shot_of_four", two_shot, 4, 1024 * 1024 + 4, 1},
+          {"alone", lamport, 1, 96 * 1024, 0},
+          {"alone_elsewhere", lamport, 1, 96 * 1024 + 2, 1}};
 }
 
 /// Slots with guards between them, which no call may touch.
@@ -375,7 +377,7 @@ TEST_P(GpuSpecialValues, KeepTheirMeaning) {
 
 // Large operands take long to compare; what is special to `split` is one family for them.
 INSTANTIATE_TEST_SUITE_P(Threads, GpuSpecialValues,
-                         testing::Combine(testing::Values(0U, 1U, 2U, 4U, 5U, 8U),
+                         testing::Combine(testing::Values(0U, 1U, 2U, 4U, 5U, 8U, 10U, 11U),
                                           testing::Values(RankMode::threads)),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(Processes, GpuSpecialValues,

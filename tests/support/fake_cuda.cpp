@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <span>
 #include <string>
 #include <utility>
 
+#include "collectives/host/reduce.hpp"
 #include "support/fake_cuda_streams.hpp"
 #include "support/fake_kernel.hpp"
 #include "support/fake_norm.hpp"
@@ -69,6 +71,21 @@ Status enqueue_copy(Device* /*device*/, cuda::Address to, cuda::Address from, st
   return {};
 }
 
+Status reduce_alone(Device* /*device*/, cuda::Address to, cuda::Address from,
+                    std::uint64_t elements, DType dtype, StreamHandle stream) {
+  const auto run = [=] {
+    const auto* const input = static_cast<const std::byte*>(pointer(from));
+    host::reduce(std::span(&input, 1), static_cast<std::byte*>(pointer(to)), elements, dtype,
+                 ReduceOp::sum);
+  };
+  if (is_capturing(stream)) {
+    stream_of(stream)->keep(run);
+  } else {
+    run();
+  }
+  return {};
+}
+
 Status create_stream(Device* /*device*/, StreamHandle* stream) {
   *stream = new FakeStream;
   return {};
@@ -106,6 +123,7 @@ const cuda::Api& fake_cuda_api() {
     set_memory_functions(table);
     table.launch = launch;
     table.enqueue_copy = enqueue_copy;
+    table.reduce_alone = reduce_alone;
     table.is_done = is_done;
     table.create_stream = create_stream;
     table.destroy_stream = destroy_stream;

@@ -224,6 +224,10 @@ struct Api {
   /// Puts a copy between memory of this device into the stream or graph: for groups of one rank.
   Status (*enqueue_copy)(Device* device, Address to, Address from, std::size_t bytes,
                          StreamHandle stream);
+  /// Puts a copy of f32, bf16 or f16 into the stream or graph in which every NaN is the canonical
+  /// one, as sums over several ranks have it; `to` is `from` or overlaps it nowhere.
+  Status (*reduce_alone)(Device* device, Address to, Address from, std::uint64_t elements,
+                         DType dtype, StreamHandle stream);
   /// Puts one kernel into the stream or graph that copies all pieces within memory of this device,
   /// in no particular order. `usage` for more than kCopyPiecesMax.
   Status (*copy_pieces)(Device* device, const CopyPiece* pieces, std::uint32_t count,

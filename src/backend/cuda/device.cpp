@@ -81,6 +81,11 @@ void OpenDevice::enqueue_copy(Address to, Address from, std::size_t bytes,
   check(api_->enqueue_copy(device_, to, from, bytes, stream), "copying in a stream");
 }
 
+void OpenDevice::reduce_alone(Address to, Address from, std::uint64_t elements, DType dtype,
+                              StreamHandle stream) const {
+  check(api_->reduce_alone(device_, to, from, elements, dtype, stream), "reducing in a stream");
+}
+
 void OpenDevice::copy_pieces(std::span<const CopyPiece> pieces, StreamHandle stream) const {
   check(
       api_->copy_pieces(device_, pieces.data(), static_cast<std::uint32_t>(pieces.size()), stream),

@@ -53,6 +53,8 @@ class OpenDevice {
   void launch_fused(const FusedCall& call) const;
   void launch_norm(const Norm& norm, Address input, std::uint64_t rows, StreamHandle stream) const;
   void enqueue_copy(Address to, Address from, std::size_t bytes, StreamHandle stream) const;
+  void reduce_alone(Address to, Address from, std::uint64_t elements, DType dtype,
+                    StreamHandle stream) const;
   /// At most kCopyPiecesMax.
   void copy_pieces(std::span<const CopyPiece> pieces, StreamHandle stream) const;
   bool is_done(StreamHandle stream) const;

@@ -344,7 +344,13 @@ void CudaExecutor::norm(ConstTensor input, const RmsNorm& norm, void* stream) {
 
 void CudaExecutor::run_local(Channel& channel, const Call& call) {
   const std::size_t bytes = output_bytes(call);
-  if (bytes != 0 && call.input.data != call.output.data) {
+  const bool is_float =
+      call.dtype == DType::f32 || call.dtype == DType::bf16 || call.dtype == DType::f16;
+  if (bytes != 0 && collectives::is_reduction(call.op) && is_float) {
+    // The same bits as with peers: NaN is canonical.
+    rank_.device.reduce_alone(address(call.output.data), address(call.input.data),
+                              call.output.elements, call.dtype, call.stream);
+  } else if (bytes != 0 && call.input.data != call.output.data) {
     rank_.device.enqueue_copy(address(call.output.data), address(call.input.data), bytes,
                               call.stream);
   }

@@ -7,6 +7,7 @@
 #include "collectives/cuda/kernels/copy_pieces.hpp"
 #include "collectives/cuda/kernels/fused.hpp"
 #include "collectives/cuda/kernels/kernels.hpp"
+#include "collectives/cuda/kernels/reduce_alone.hpp"
 #include "collectives/cuda/kernels/split.hpp"
 #include "collectives/cuda/kernels/stand_in.hpp"
 
@@ -18,6 +19,7 @@ Status load_all() {
   if (const Status status = load_copy_kernel(); !is_ok(status)) return status;
   if (const Status status = load_split_kernels(); !is_ok(status)) return status;
   if (const Status status = load_fused_kernels(); !is_ok(status)) return status;
+  if (const Status status = load_reduce_alone(); !is_ok(status)) return status;
   if (const Status status = load_stand_in_kernel(); !is_ok(status)) return status;
   return load_kernels();
 }
@@ -52,6 +54,13 @@ Status copy_pieces(Device* device, const CopyPiece* pieces, std::uint32_t count,
   return launch_copies(pieces, count, stream);
 }
 
+Status reduce_alone(Device* device, Address to, Address from, std::uint64_t elements, DType dtype,
+                    StreamHandle stream) {
+  const ContextScope scope(*device);
+  if (!is_ok(scope.status())) return scope.status();
+  return launch_reduce_alone(to, from, elements, dtype, stream);
+}
+
 // A kernel, as a copy by the driver would stand between two kernels that overlap their launches.
 Status enqueue_copy(Device* device, Address to, Address from, std::size_t bytes,
                     StreamHandle stream) {
@@ -84,6 +93,7 @@ constexpr Api kApi = {
     .launch_fused = launch_fused_call,
     .launch_norm = launch_norm_call,
     .enqueue_copy = enqueue_copy,
+    .reduce_alone = reduce_alone,
     .copy_pieces = copy_pieces,
     .is_done = is_done,
     .is_capturing = is_capturing,

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "backend/cuda/plugin/status.hpp"
 #include "collectives/cuda/kernels/call.cuh"
 #include "collectives/cuda/kernels/launch.hpp"
 #include "collectives/cuda/kernels/stand_in.hpp"
