@@ -6,6 +6,7 @@ Writes DIR/gpu-DATE.json, .md and .svg. LINES are files of one JSON document a l
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import textwrap
@@ -228,7 +229,7 @@ def main():
     whole = {
         "schema": "cohort/gpu-measurement", "version": 1, "date": arguments.date,
         "machine": machine, "cohort": facts, "points": [p.document for p in points],
-        "mempool": pool,
+        "goals": [dataclasses.asdict(row) for row in rows], "mempool": pool,
         "failures": failures,
         "absent": [d for d in documents if d["kind"] in ("absent", "cut")],
     }

@@ -162,6 +162,8 @@ class Report(unittest.TestCase):
             picture = pathlib.Path(folder, "gpu-2026-01-01.svg").read_text(encoding="utf-8")
             whole = json.loads(pathlib.Path(folder, "gpu-2026-01-01.json").read_text("utf-8"))
         self.assertEqual(len(whole["points"]), 5)
+        missed = [row["name"] for row in whole["goals"] if row["met"] is False]
+        self.assertIn("all_reduce, 1 KiB", missed)
         self.assertIn("layer_step_tp, bf16, warm", picture)
         self.assertIn("## Layer step", text)
         # Of one boundary: rows, cohort, path, two peers, floor, ratio, and the whole step.
