@@ -214,6 +214,7 @@ void Pools::unlink(BlockId id) noexcept {
 }
 
 void Pools::fold(const Block& block, BlockId id, ScopeStep::Kind kind) noexcept {
+  ++changes_;
   ScopeStep step;
   step.bytes = block.bytes;
   step.pool = block.budget;

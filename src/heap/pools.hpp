@@ -118,6 +118,10 @@ class Pools {
   /// Requires: nothing has happened since `after`, and no use is pending.
   void adopt(Next& next) noexcept;
 
+  /// Changes with every block that comes or goes, so that what was found out of addresses holds as
+  /// long as it stays.
+  std::uint64_t changes() const noexcept { return changes_; }
+
   const ScopeHistory& history() const noexcept { return *history_; }
   void clear_history() noexcept { *history_ = {}; }
 
@@ -176,6 +180,7 @@ class Pools {
   std::uint32_t spare_ordinary_ = BlockId::kNone;
   std::map<std::uintptr_t, std::uint32_t> ordinary_at_;  // by address
   std::uint64_t serial_ = 0;
+  std::uint64_t changes_ = 0;
   std::vector<OpenScope> scopes_;
   std::uint32_t spare_scope_ = BlockId::kNone;
   std::unique_ptr<ScopeHistory> history_ = std::make_unique<ScopeHistory>();

@@ -165,6 +165,9 @@ CudaExecutor::Channel& CudaExecutor::channel_of(GroupKind kind, Lane lane) {
 Verdict CudaExecutor::run(GroupKind kind, const Call& call) {
   Channel& channel = channel_of(kind, call.lane);
   check(to_string(call.op));
+  if (MadeCall* const made = find_made(channel, call)) {
+    return launch_again(channel, *made, call.stream);
+  }
   if (collectives::is_message(call.op)) {
     throw Error(ErrorCode::unsupported, "there is no send and recv on memory cuda", std::nullopt,
                 std::string(to_string(call.op)));
@@ -267,6 +270,7 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
   collectives::CallRecord record =
       collectives::record_of(call, path, 0, {}, channel.identity.generation);
   announce(channel, record, captured ? Made::captured : Made::launched);
+  const bool can_keep = can_be_kept(call) && !is_on_nccl(path) && channel.kept.recurs(call);
   std::uint64_t number = 0;
   const auto put = [&](KernelCall& kernel, FunctionRef<void()> enqueue) {
     kernel.hash = launch_hash(hash, kernel, number);
@@ -284,6 +288,11 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
       enqueue();
     } catch (const Error& error) {
       rank_.domain.fail(error);  // peers that have launched it wait in vain
+    }
+    if (can_keep && number == 0 && is_whole(kernel, call)) {
+      channel.kept.keep({call, kernel, record, choice.taken, pools_changed()});
+    } else if (can_keep) {
+      channel.kept.forget(call);
     }
     ++number;
   };

@@ -31,6 +31,7 @@
 #include "collectives/cuda/channel_notes.hpp"
 #include "collectives/cuda/fault_watch.hpp"
 #include "collectives/cuda/launch_plan.hpp"
+#include "collectives/cuda/made_calls.hpp"
 #include "collectives/cuda/nccl_calls.hpp"
 #include "collectives/executor.hpp"
 #include "collectives/ledger.hpp"
@@ -105,6 +106,7 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
     /// At least so many calls have been begun outside graphs, counted as the device does.
     std::uint64_t launched = 0;
     collectives::Ledger ledger;  ///< what the tallies do not hold
+    MadeCalls kept;
   };
 
   std::uint32_t size_of(const Channel& channel) const noexcept {
@@ -129,6 +131,10 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   KernelCall kernel_of(const Channel& channel, const collectives::Call& call);
   void launch(Channel& channel, const collectives::Call& call, const KernelCall& whole,
               Choice choice, bool captured);
+  /// A call that has been made before and needs nothing else. Null if it must be looked at anew.
+  MadeCall* find_made(Channel& channel, const collectives::Call& call);
+  Verdict launch_again(Channel& channel, MadeCall& made, void* stream);
+  std::uint64_t pools_changed() const noexcept { return pools_ == nullptr ? 0 : pools_->changes(); }
   /// Over everything that all members must state alike, places in the arena too where NCCL takes
   /// them for the same on all members.
   std::uint64_t hash_of(const Channel& channel, const collectives::Call& call, Path path) const;

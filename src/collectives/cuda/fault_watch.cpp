@@ -44,11 +44,6 @@ void FaultWatch::forget_reader(const FaultReader* reader) noexcept {
   if (reader_ == reader) reader_ = nullptr;
 }
 
-bool FaultWatch::is_complete() const noexcept {
-  auto& record = *static_cast<FaultRecord*>(words_.host());
-  return std::atomic_ref(record.complete).load(std::memory_order_acquire) != 0;
-}
-
 /// Nothing if the record only says that a peer, or this host, has poisoned this rank.
 std::optional<Error> FaultWatch::read_fault() const {
   const auto& record = *static_cast<const FaultRecord*>(words_.host());

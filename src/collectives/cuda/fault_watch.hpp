@@ -53,11 +53,16 @@ class FaultWatch {
     if (is_complete()) [[unlikely]] {
       raise(phase);
     }
-    domain_->check({}, phase);
+    if (domain_->poisoned()) [[unlikely]] {
+      domain_->check({}, phase);
+    }
   }
 
  private:
-  bool is_complete() const noexcept;
+  bool is_complete() const noexcept {
+    auto& record = *static_cast<FaultRecord*>(words_.host());
+    return std::atomic_ref(record.complete).load(std::memory_order_acquire) != 0;
+  }
   std::optional<Error> read_fault() const;
   void raise(std::string_view phase);
   void run() noexcept;
