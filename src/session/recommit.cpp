@@ -35,9 +35,6 @@ std::uint64_t stamp_of(WorldRank rank, heap::EntryId entry, std::uint32_t genera
   return (where ^ std::uint64_t{generation} << 16U ^ rank.index()) * 0x9E37'79B9'7F4A'7C15U;
 }
 
-/// What one look at the arena takes of host memory, at most.
-constexpr std::size_t kPieceWords = std::size_t{1} << 17U;
-
 /// Stands for a pool where slots stand with an entry.
 heap::EntryId entry_for(std::size_t pool) {
   return {0xFFFF, static_cast<std::uint32_t>(pool)};
@@ -159,26 +156,6 @@ bool SessionState::is_new(std::uint32_t slot, const Next& next) const {
   return slot >= plan_.slots().size() || !(plan_.slots()[slot].spec == planned.spec);
 }
 
-void SessionState::write_stamps(std::byte* to, std::size_t words, std::uint64_t stamp) const {
-  std::vector<std::uint64_t> piece(std::min(words, kPieceWords));
-  for (std::size_t first = 0; first < words; first += kPieceWords) {
-    const std::size_t count = std::min(kPieceWords, words - first);
-    for (std::size_t i = 0; i < count; ++i) piece[i] = stamp + first + i;
-    memory_->write(to + first * sizeof(stamp), piece.data(), count * sizeof(stamp));
-  }
-}
-
-bool SessionState::has_stamps(const std::byte* from, std::size_t words, std::uint64_t stamp) const {
-  std::vector<std::uint64_t> piece(std::min(words, kPieceWords));
-  bool equal = true;
-  for (std::size_t first = 0; first < words; first += kPieceWords) {
-    const std::size_t count = std::min(kPieceWords, words - first);
-    memory_->read(piece.data(), from + first * sizeof(stamp), count * sizeof(stamp));
-    for (std::size_t i = 0; i < count; ++i) equal = equal && piece[i] == stamp + first + i;
-  }
-  return equal;
-}
-
 void SessionState::stamp_new_slots(const Next& next) const {
   if (!next.layout.slots_in_arena) return;
   for (std::uint32_t slot = 0; slot < next.plan.slots().size(); ++slot) {
@@ -187,14 +164,14 @@ void SessionState::stamp_new_slots(const Next& next) const {
     for (std::uint32_t entry = 0; entry < planned.entries(); ++entry) {
       const heap::EntryId id{slot, entry};
       const std::uint64_t stamp = stamp_of(domain_->rank(), id, next.generation);
-      write_stamps(next.view->address_of(id), planned.entry_bytes / sizeof(stamp), stamp);
+      memory_->write_stamps(next.view->address_of(id), planned.entry_bytes, stamp);
     }
   }
   for (std::size_t pool = 0; pool < next.plan.pools().size(); ++pool) {
     if (!is_new_pool(pool, next)) continue;
     const std::uint64_t stamp = stamp_of(domain_->rank(), entry_for(pool), next.generation);
-    write_stamps(slots() + next.layout.pool_offsets[pool],
-                 next.plan.pools()[pool].bytes / sizeof(stamp), stamp);
+    memory_->write_stamps(slots() + next.layout.pool_offsets[pool], next.plan.pools()[pool].bytes,
+                          stamp);
   }
 }
 
@@ -213,7 +190,7 @@ void SessionState::check_new_slots(const Next& next) const {
         const std::uint64_t stamp = stamp_of(peer, id, next.generation);
         const std::byte* const theirs =
             arena_->of(peer) + planned.offset + entry * planned.entry_bytes;
-        if (!has_stamps(theirs, planned.entry_bytes / sizeof(stamp), stamp)) {
+        if (!memory_->has_stamps(theirs, planned.entry_bytes, stamp)) {
           throw Error(ErrorCode::system,
                       "slot '" + planned.name + "' entry " + std::to_string(entry) +
                           " does not show what rank " + std::to_string(peer.index()) +
@@ -236,7 +213,7 @@ void SessionState::check_new_pools(const Next& next) const {
       const WorldRank peer = ranks[(pool + domain_->rank().index()) % ranks.size()];
       const std::uint64_t stamp = stamp_of(peer, entry_for(pool), next.generation);
       const std::byte* const theirs = arena_->of(peer) + next.layout.pool_offsets[pool];
-      if (!has_stamps(theirs, planned.bytes / sizeof(stamp), stamp)) {
+      if (!memory_->has_stamps(theirs, planned.bytes, stamp)) {
         throw Error(ErrorCode::system,
                     "pool '" + planned.name + "' does not show what rank " +
                         std::to_string(peer.index()) + " wrote into it",

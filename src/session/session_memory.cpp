@@ -55,11 +55,20 @@ class HostMemory final : public SessionMemory {
                 domain_->rank(), "give_to_graph");
   }
 
-  void write(void* to, const void* from, std::size_t bytes) const override {
-    std::memcpy(to, from, bytes);
+  void write_stamps(void* memory, std::size_t bytes, std::uint64_t stamp) const override {
+    auto* const words = static_cast<std::uint64_t*>(memory);
+    const std::size_t count = bytes / sizeof(stamp);
+    for (std::size_t i = 0; i < count; ++i) words[i] = stamp + i;
+    const std::uint64_t last = stamp + count;
+    std::memcpy(words + count, &last, bytes % sizeof(last));
   }
-  void read(void* to, const void* from, std::size_t bytes) const override {
-    std::memcpy(to, from, bytes);
+  bool has_stamps(const void* memory, std::size_t bytes, std::uint64_t stamp) const override {
+    const auto* const words = static_cast<const std::uint64_t*>(memory);
+    const std::size_t count = bytes / sizeof(stamp);
+    std::uint64_t difference = 0;
+    for (std::size_t i = 0; i < count; ++i) difference |= words[i] ^ (stamp + i);
+    const std::uint64_t last = stamp + count;
+    return difference == 0 && std::memcmp(words + count, &last, bytes % sizeof(last)) == 0;
   }
 
  private:
@@ -163,11 +172,11 @@ class CudaMemory final : public SessionMemory {
     device_->retain_in_graph(stream, release, held);
   }
 
-  void write(void* to, const void* from, std::size_t bytes) const override {
-    device_->write(cuda::OpenDevice::host(to), from, bytes);
+  void write_stamps(void* memory, std::size_t bytes, std::uint64_t stamp) const override {
+    device_->stamp(cuda::OpenDevice::host(memory), bytes, stamp);
   }
-  void read(void* to, const void* from, std::size_t bytes) const override {
-    device_->read(to, cuda::OpenDevice::host(from), bytes);
+  bool has_stamps(const void* memory, std::size_t bytes, std::uint64_t stamp) const override {
+    return device_->has_stamps(cuda::OpenDevice::host(memory), bytes, stamp);
   }
 
  private:

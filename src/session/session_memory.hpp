@@ -74,9 +74,11 @@ class SessionMemory {
   /// it once, on any thread. Throws: Error{usage} if there is none; nobody calls `release` then.
   virtual void give_to_graph(void* stream, void (*release)(void* held), void* held) = 0;
 
-  /// Between host memory and any rank's arena.
-  virtual void write(void* to, const void* from, std::size_t bytes) const = 0;
-  virtual void read(void* to, const void* from, std::size_t bytes) const = 0;
+  /// Writes a pattern into own memory: `stamp + i` as the i-th 8 bytes, as much of the last of them
+  /// as there is. `memory` is aligned to them.
+  virtual void write_stamps(void* memory, std::size_t bytes, std::uint64_t stamp) const = 0;
+  /// Whether any rank's memory shows that.
+  virtual bool has_stamps(const void* memory, std::size_t bytes, std::uint64_t stamp) const = 0;
 };
 
 /// Throws: Error{usage} for a device that does not exist, Error{unsupported, cuda} without GPUs.

@@ -147,8 +147,6 @@ class SessionState final : public host::CallHistory {
   }
 
   std::uint64_t registrations() const noexcept;
-  void write_stamps(std::byte* to, std::size_t words, std::uint64_t stamp) const;
-  bool has_stamps(const std::byte* from, std::size_t words, std::uint64_t stamp) const;
   void end_calls() noexcept;
   void tell_of_dropping() noexcept;
   std::vector<std::uint32_t> nodes_of_ranks(host::Domain::TimePoint deadline) const;

@@ -104,6 +104,24 @@ TEST_F(CudaDevice, OwnsMemoryAndAddresses) {
   range.unmap(0, kBytes);
 }
 
+TEST_F(CudaDevice, WritesAndComparesPatterns) {
+  const auto device = OpenDevice::open(api_, 0);
+  constexpr std::size_t kBytes = test::kFakeGranuleBytes;
+  const DeviceRange range(device, kBytes);
+  const DeviceMemory memory = DeviceMemory::create(device, kBytes);
+  range.map(0, kBytes, memory, WorldRank{0});
+  device->stamp(range.base(), 20, 7);
+  std::array<std::uint64_t, 3> words = {};
+  device->read(words.data(), range.base(), sizeof words);
+  EXPECT_THAT(words, testing::ElementsAre(7, 8, 9));
+  EXPECT_TRUE(device->has_stamps(range.base(), 20, 7));
+  EXPECT_FALSE(device->has_stamps(range.base(), 20, 8));
+  test::fake_cuda().failing = "has_stamps";
+  EXPECT_THROW(static_cast<void>(device->has_stamps(range.base(), 20, 7)), Error);
+  test::fake_cuda().failing = nullptr;
+  range.unmap(0, kBytes);
+}
+
 TEST_F(CudaDevice, GivesMappedWordsZeroed) {
   const auto device = OpenDevice::open(api_, 0);
   const MappedWords words(device, 256);

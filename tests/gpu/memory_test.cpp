@@ -196,6 +196,45 @@ INSTANTIATE_TEST_SUITE_P(
              std::to_string(placing.devices);
     });
 
+// --- patterns
+// -------------------------------------------------------------------------------------
+
+TEST_F(GpuMemory, WritesPatternsAndSeesEveryByteThatDiffers) {
+  const auto device = OpenDevice::open(*api_, 0);
+  const std::size_t bytes = device->granule_bytes();
+  const DeviceRange range(device, bytes);
+  const DeviceMemory memory = DeviceMemory::create(device, bytes);
+  range.map(0, bytes, memory, WorldRank{0});
+  // Around whole words, a block's threads and the blocks of a launch.
+  const std::uint64_t stamp = ~std::uint64_t{0} - 1000;  // wraps
+  for (const std::size_t size : {std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{9},
+                                 std::size_t{2048}, std::size_t{70'003}, bytes - 13}) {
+    device->fill(range.base(), 0x55555555, bytes);
+    device->stamp(range.base(), size, stamp);
+    std::vector<std::uint8_t> seen(bytes);
+    device->read(seen.data(), range.base(), bytes);
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < bytes; ++i) {
+      const std::uint64_t word = stamp + i / 8;
+      const auto wanted = static_cast<std::uint8_t>(word >> 8 * (i % 8));
+      wrong += seen[i] == (i < size ? wanted : 0x55) ? 0U : 1U;
+    }
+    EXPECT_EQ(wrong, 0U) << size;
+    EXPECT_TRUE(device->has_stamps(range.base(), size, stamp)) << size;
+    EXPECT_FALSE(device->has_stamps(range.base(), size, stamp + 1)) << size;
+    for (const std::size_t at : {std::size_t{0}, size / 2, size - 1}) {
+      const auto changed = static_cast<std::uint8_t>(seen[at] ^ 0x80);
+      device->write(range.base() + at, &changed, 1);
+      EXPECT_FALSE(device->has_stamps(range.base(), size, stamp)) << size << " at " << at;
+      device->write(range.base() + at, &seen[at], 1);
+    }
+    EXPECT_TRUE(device->has_stamps(range.base(), size, stamp)) << size;
+  }
+  EXPECT_TRUE(device->has_stamps(range.base(), 0, stamp));
+  EXPECT_THROW(device->stamp(range.base() + 4, 16, stamp), Error);
+  range.unmap(0, bytes);
+}
+
 // --- beside running kernels
 // -----------------------------------------------------------------------
 
@@ -309,6 +348,8 @@ TEST_F(GpuMemory, WorksWhileAGraphIsCaptured) {
   std::uint32_t back = 0;
   bench.device->read(&back, bench.range.base() + 4092, sizeof back);
   EXPECT_EQ(back, 5U);
+  bench.device->stamp(bench.range.base() + 8192, 4096, 77);
+  EXPECT_TRUE(bench.device->has_stamps(bench.range.base() + 8192, 4096, 77));
   const MappedWords more(bench.device, 64);
   EXPECT_TRUE(bench.device->is_done(nullptr));
   EXPECT_TRUE(bench.device->is_capturing(bench.stream));

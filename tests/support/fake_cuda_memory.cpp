@@ -194,6 +194,29 @@ Status copy(Device* /*device*/, Address to, Address from, std::size_t bytes) {
   return {};
 }
 
+// Byte by byte of the last word, as of the device's.
+std::uint64_t stamp_at(std::uint64_t stamp, std::size_t byte) {
+  return (stamp + byte / 8) >> 8 * (byte % 8) & 0xFF;
+}
+
+Status stamp(Device* /*device*/, Address address, std::size_t bytes, std::uint64_t stamp) {
+  FAIL_IF_WANTED(stamp);
+  for (std::size_t i = 0; i < bytes; ++i) {
+    pointer(address)[i] = static_cast<std::byte>(stamp_at(stamp, i));
+  }
+  return {};
+}
+
+Status has_stamps(Device* /*device*/, Address address, std::size_t bytes, std::uint64_t stamp,
+                  bool* shown) {
+  FAIL_IF_WANTED(has_stamps);
+  *shown = true;
+  for (std::size_t i = 0; i < bytes; ++i) {
+    *shown = *shown && pointer(address)[i] == static_cast<std::byte>(stamp_at(stamp, i));
+  }
+  return {};
+}
+
 Status allocate_mapped(Device* /*device*/, std::size_t bytes, void** host, Address* address) {
   FAIL_IF_WANTED(allocate_mapped);
   *host = ::operator new (bytes, std::align_val_t{256});
@@ -238,6 +261,8 @@ void set_memory_functions(cuda::Api& api) {
   api.unmap = unmap;
   api.fill = fill;
   api.copy = copy;
+  api.stamp = stamp;
+  api.has_stamps = has_stamps;
   api.allocate_mapped = allocate_mapped;
   api.free_mapped = free_mapped;
   api.poke = poke;

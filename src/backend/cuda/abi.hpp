@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 8;
+inline constexpr std::uint32_t kAbiVersion = 9;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -206,6 +206,12 @@ struct Api {
   Status (*fill)(Device* device, Address address, std::uint32_t word, std::size_t bytes);
   /// Copies between any two of device and host memory. Returns once it is there.
   Status (*copy)(Device* device, Address to, Address from, std::size_t bytes);
+  /// Stores `stamp + i` as the i-th 8 bytes of memory on this device or a peer, as much of the last
+  /// of them as there is. Returns once it is there. `address` is a multiple of 8.
+  Status (*stamp)(Device* device, Address address, std::size_t bytes, std::uint64_t stamp);
+  /// Whether memory on this device or a peer shows that.
+  Status (*has_stamps)(Device* device, Address address, std::size_t bytes, std::uint64_t stamp,
+                       bool* shown);
   /// Zeroed host memory that kernels can write: its address for the host and for the device.
   Status (*allocate_mapped)(Device* device, std::size_t bytes, void** host, Address* address);
   void (*free_mapped)(Device* device, void* host);

@@ -59,6 +59,16 @@ void OpenDevice::copy(Address to, Address from, std::size_t bytes) const {
   check(api_->copy(device_, to, from, bytes), "copying memory");
 }
 
+void OpenDevice::stamp(Address address, std::size_t bytes, std::uint64_t stamp) const {
+  check(api_->stamp(device_, address, bytes, stamp), "writing a pattern");
+}
+
+bool OpenDevice::has_stamps(Address address, std::size_t bytes, std::uint64_t stamp) const {
+  bool shown = false;
+  check(api_->has_stamps(device_, address, bytes, stamp, &shown), "looking at a pattern");
+  return shown;
+}
+
 void OpenDevice::poke(Address address, std::uint32_t word) const {
   check(api_->poke(device_, address, word), "storing a word");
 }

@@ -48,6 +48,9 @@ class OpenDevice {
   void copy(Address to, Address from, std::size_t bytes) const;
   void read(void* to, Address from, std::size_t bytes) const { copy(host(to), from, bytes); }
   void write(Address to, const void* from, std::size_t bytes) const { copy(to, host(from), bytes); }
+  /// See Api.
+  void stamp(Address address, std::size_t bytes, std::uint64_t stamp) const;
+  bool has_stamps(Address address, std::size_t bytes, std::uint64_t stamp) const;
   void poke(Address address, std::uint32_t word) const;
   void launch(const KernelCall& call) const;
   void launch_fused(const FusedCall& call) const;

@@ -9,6 +9,7 @@
 #include "collectives/cuda/kernels/kernels.hpp"
 #include "collectives/cuda/kernels/reduce_alone.hpp"
 #include "collectives/cuda/kernels/split.hpp"
+#include "collectives/cuda/kernels/stamps.hpp"
 #include "collectives/cuda/kernels/stand_in.hpp"
 
 namespace cohort::cuda {
@@ -18,6 +19,7 @@ namespace {
 Status load_all() {
   if (const Status status = load_copy_kernel(); !is_ok(status)) return status;
   if (const Status status = load_split_kernels(); !is_ok(status)) return status;
+  if (const Status status = load_stamp_kernels(); !is_ok(status)) return status;
   if (const Status status = load_fused_kernels(); !is_ok(status)) return status;
   if (const Status status = load_reduce_alone(); !is_ok(status)) return status;
   if (const Status status = load_stand_in_kernel(); !is_ok(status)) return status;
@@ -68,6 +70,33 @@ Status enqueue_copy(Device* device, Address to, Address from, std::size_t bytes,
   return copy_pieces(device, &piece, 1, stream);
 }
 
+// In the stream of copies, whose lowest priority lets calls go first.
+Status stamp(Device* device, Address address, std::size_t bytes, std::uint64_t stamp) {
+  if (bytes == 0) return succeeded();
+  const ContextScope scope(*device);
+  if (!is_ok(scope.status())) return scope.status();
+  const CaptureIgnored ignored;
+  const Status status = launch_stamps(address, bytes, stamp, device->copies);
+  return is_ok(status) ? wait_for_copies(*device) : status;
+}
+
+Status has_stamps(Device* device, Address address, std::size_t bytes, std::uint64_t stamp,
+                  bool* shown) {
+  *shown = true;
+  if (bytes == 0) return succeeded();
+  const ContextScope scope(*device);
+  if (!is_ok(scope.status())) return scope.status();
+  const CaptureIgnored ignored;
+  Status status = fill(device, device->differs, 0, sizeof(std::uint32_t));
+  if (!is_ok(status)) return status;
+  status = launch_comparison(address, bytes, stamp, device->differs, device->copies);
+  if (!is_ok(status)) return status;
+  std::uint32_t differs = 1;
+  status = copy(device, reinterpret_cast<Address>(&differs), device->differs, sizeof differs);
+  *shown = differs == 0;
+  return status;
+}
+
 constexpr Api kApi = {
     .abi_version = kAbiVersion,
     .device_count = device_count,
@@ -86,6 +115,8 @@ constexpr Api kApi = {
     .unmap = unmap,
     .fill = fill,
     .copy = copy,
+    .stamp = stamp,
+    .has_stamps = has_stamps,
     .allocate_mapped = allocate_mapped,
     .free_mapped = free_mapped,
     .poke = poke,

@@ -54,6 +54,7 @@ Status fill_device(Device& device, Status (*load_kernels)()) noexcept {
   COHORT_DRIVER_TRY(cuCtxGetStreamPriorityRange, &lowest, &highest);
   COHORT_DRIVER_TRY(cuStreamCreateWithPriority, &device.copies, CU_STREAM_NON_BLOCKING, lowest);
   COHORT_DRIVER_TRY(cuStreamCreateWithPriority, &device.words, CU_STREAM_NON_BLOCKING, highest);
+  COHORT_DRIVER_TRY(cuMemAlloc, &device.differs, sizeof(std::uint32_t));
   if (const Status status = touch_memory_functions(device); !is_ok(status)) return status;
   return load_kernels();
 }
@@ -169,6 +170,7 @@ void close_device(Device* device) {
   if (device == nullptr) return;
   {
     const ContextScope scope(*device);
+    if (device->differs != 0) driver().cuMemFree(device->differs);
     if (device->copies != nullptr) driver().cuStreamDestroy(device->copies);
     if (device->words != nullptr) driver().cuStreamDestroy(device->words);
   }
@@ -185,11 +187,17 @@ Status is_done(Device* device, StreamHandle stream, bool* done) {
   return result == CUDA_ERROR_NOT_READY ? succeeded() : status_of("cuStreamQuery", result);
 }
 
+// A stream of a context's own needs no current context to be asked, so that is left out: every call
+// asks. The two streams that all contexts have do need it.
 Status is_capturing(Device* device, StreamHandle stream, bool* capturing) {
-  const ContextScope scope(*device);
-  if (!is_ok(scope.status())) return scope.status();
+  const auto asked = static_cast<CUstream>(stream);
   CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
-  COHORT_DRIVER_TRY(cuStreamIsCapturing, static_cast<CUstream>(stream), &capture);
+  if (asked == CU_STREAM_LEGACY || asked == CU_STREAM_PER_THREAD ||
+      driver().cuStreamIsCapturing(asked, &capture) != CUDA_SUCCESS) {
+    const ContextScope scope(*device);
+    if (!is_ok(scope.status())) return scope.status();
+    COHORT_DRIVER_TRY(cuStreamIsCapturing, asked, &capture);
+  }
   *capturing = capture != CU_STREAM_CAPTURE_STATUS_NONE;
   return succeeded();
 }

@@ -22,6 +22,8 @@ struct Device {
   /// copy would come late.
   CUstream copies = nullptr;
   CUstream words = nullptr;
+  /// One word, for what a kernel found; used in `copies`.
+  CUdeviceptr differs = 0;
 };
 
 /// Makes the device's context current while it lives, if it is not already.

@@ -12,11 +12,6 @@ namespace {
   if (!is_ok(scope.status())) return scope.status(); \
   const CaptureIgnored ignored
 
-Status wait_for_copies(const Device& device) noexcept {
-  COHORT_DRIVER_TRY(cuStreamSynchronize, device.copies);
-  return succeeded();
-}
-
 Status touch(const Device& device, CUdeviceptr memory, std::size_t half) noexcept {
   COHORT_DRIVER_TRY(cuMemsetD32Async, memory, 0, half / 4, device.copies);
   COHORT_DRIVER_TRY(cuMemcpyAsync, memory, memory + half, half, device.copies);
@@ -31,6 +26,11 @@ Status touch(const Device& device, CUdeviceptr memory, std::size_t half) noexcep
 }
 
 }  // namespace
+
+Status wait_for_copies(const Device& device) noexcept {
+  COHORT_DRIVER_TRY(cuStreamSynchronize, device.copies);
+  return succeeded();
+}
 
 CUmemAllocationProp memory_kind(const Device& device) noexcept {
   CUmemAllocationProp kind = {};

@@ -18,6 +18,9 @@ CUmemAllocationProp memory_kind(const Device& device) noexcept;
 /// and would wait for running kernels then. Requires: the device's context is current.
 Status touch_memory_functions(const Device& device) noexcept;
 
+/// Requires: the device's context is current.
+Status wait_for_copies(const Device& device) noexcept;
+
 Status granule(Device* device, std::size_t* bytes);
 Status reserve(Device* device, std::size_t bytes, Address* address);
 void free_range(Device* device, Address address, std::size_t bytes);
