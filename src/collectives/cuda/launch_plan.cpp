@@ -142,8 +142,8 @@ class Planner {
   }
 
  private:
-  /// Requires: it fits.
-  void launch(KernelCall call) {
+  /// Requires: it fits. Writes protocol, grid and algorithm into it.
+  void launch(KernelCall& call) {
     const std::uint64_t part = largest_part_bytes(call);
     const bool flagged = path_ == Path::gpu_ll && lines_of(part, kFlagLineBytes) <= kFlagLines;
     call.protocol = flagged ? Protocol::flags : Protocol::sentinel;
@@ -157,7 +157,7 @@ class Planner {
            lines_of(largest_part_bytes(call), kFlagLineBytes) <= kFlagLines;
   }
 
-  void plan_in_windows(const KernelCall& call) {
+  void plan_in_windows(KernelCall& call) {
     if (is_flagged(call) || fits(call)) return launch(call);
     const std::uint64_t room = call.map.data_bytes / kChunkBytes * kChunkBytes;
     const std::uint64_t sources = call.members.count - 1;
@@ -185,7 +185,8 @@ class Planner {
   void for_each_window(const KernelCall& call, std::uint64_t window_bytes) {
     const std::uint64_t whole = whole_bytes(call);
     for (std::uint64_t begin = 0; begin < whole; begin += window_bytes) {
-      launch(window_of(call, begin, std::min(whole, begin + window_bytes), counts_));
+      KernelCall window = window_of(call, begin, std::min(whole, begin + window_bytes), counts_);
+      launch(window);
     }
   }
 
@@ -221,6 +222,7 @@ class Planner {
     step.op = equal ? Op::reduce_scatter : Op::reduce_scatterv;
     step.output = whole.output + own.begin;
     launch(step);
+    step.algorithm = Algorithm::once;
     step.op = equal ? Op::all_gather : Op::all_gatherv;
     step.input = whole.output + own.begin;
     step.output = whole.output;
