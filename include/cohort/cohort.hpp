@@ -4,8 +4,10 @@
 
 #include <cohort/bootstrap.hpp>
 #include <cohort/context_parallel.hpp>
+#include <cohort/device_counts.hpp>
 #include <cohort/dtype.hpp>
 #include <cohort/error.hpp>
+#include <cohort/group.hpp>
 #include <cohort/health.hpp>
 #include <cohort/ids.hpp>
 #include <cohort/layer.hpp>

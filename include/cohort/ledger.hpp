@@ -19,8 +19,9 @@ struct LedgerRow {
   std::uint64_t calls = 0;
   std::uint64_t bytes = 0;         ///< operand bytes passed in, before staging
   std::uint64_t copied_bytes = 0;  ///< copied into staging
-  double transfer_s = 0;           ///< moving and reducing
-  double wait_s = 0;               ///< waiting for peers to arrive
+  double transfer_s = 0;           ///< moving and reducing; of calls on CUDA memory always 0, as
+                                   ///< kernels count calls and bytes and do not look at clocks
+  double wait_s = 0;               ///< waiting for peers to arrive; on CUDA memory 0 likewise
 };
 
 }  // namespace cohort

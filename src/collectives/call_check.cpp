@@ -117,7 +117,7 @@ bool overlaps_badly(const Call& call, std::uint32_t self) noexcept {
   if (input + input_bytes <= output || output + output_bytes <= input) return false;
   // Peers read every part of the input while this rank writes the output. A swap in place would
   // need memory for what has to give way, and what is legal must not depend on the path.
-  if (is_all_to_all(call.op)) return true;
+  if (is_all_to_all(call.op) || call.device_counts != nullptr) return true;
   const std::size_t own = part_begin(call, self) * element;
   switch (call.op) {
     case Op::all_gather:
@@ -175,8 +175,9 @@ std::optional<std::string> find_fault(const Call& call, std::uint32_t size, std:
   if (call.output.data == nullptr && call.output.elements != 0) return "output is null";
   if (auto fault = find_size_fault(call, size, self)) return fault;
   if (overlaps_badly(call, self)) {
-    if (is_all_to_all(call.op)) {
-      return "input and output overlap, and " + std::string(to_string(call.op)) +
+    if (is_all_to_all(call.op) || call.device_counts != nullptr) {
+      return "input and output overlap, and " + std::string(to_string(named_op(call))) +
+             (call.device_counts != nullptr ? " with counts on the device" : "") +
              " has no in-place form; give it an output of its own";
     }
     return "input and output overlap, but not as an in-place call";

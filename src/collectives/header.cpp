@@ -14,6 +14,7 @@ namespace cohort::collectives {
 namespace {
 
 std::uint64_t counts_hash(const Call& call) noexcept {
+  if (call.device_counts != nullptr) return kCountsOnDevice;
   if (!has_counts(call.op)) return 0;
   return XXH3_64bits(call.counts.data(), call.counts.size_bytes());
 }
@@ -45,7 +46,7 @@ std::uint32_t agreed_receiver(const Call& call) noexcept {
 
 /// The two sides of a message are one call.
 Op agreed_op(const Call& call) noexcept {
-  return call.op == Op::recv ? Op::send : call.op;
+  return call.op == Op::recv ? Op::send : named_op(call);
 }
 
 ReduceOp agreed_reduce_op(const Call& call) noexcept {
@@ -102,7 +103,7 @@ CallRecord record_of(const Call& call, Path path, std::uint64_t sequence, Place 
   record.root = agreed_root(call);
   record.receiver = agreed_receiver(call);
   record.generation = generation;
-  record.op = call.op;
+  record.op = named_op(call);
   record.reduce_op = agreed_reduce_op(call);
   record.dtype = call.dtype;
   record.path = path;
@@ -184,7 +185,9 @@ std::string describe(const CallRecord& record) {
     text += std::to_string(record.root) + " to " + std::to_string(record.receiver) + ", ";
   }
   text += std::string(to_string(record.dtype)) + ", " + std::to_string(record.bytes) + " bytes";
-  if (has_counts(record.op)) {
+  if (record.counts_hash == kCountsOnDevice) {
+    text += " at most, counts on the device";
+  } else if (has_counts(record.op)) {
     text += ", counts hash " + std::to_string(record.counts_hash % 1'000'000);
   }
   text += ", " + std::string(to_string(record.path));

@@ -86,6 +86,9 @@ std::size_t agreed_bytes(const Call& call) noexcept;
 /// Hash over everything that all members must state alike.
 std::uint64_t call_hash(const ChannelIdentity& channel, const Call& call, Path path) noexcept;
 
+/// CallRecord::counts_hash of counts that no host knows.
+inline constexpr std::uint64_t kCountsOnDevice = 1;
+
 /// A call in plain words, kept beside its header.
 struct CallRecord {
   std::uint64_t sequence = 0;

@@ -22,7 +22,26 @@ Call call_of(Op op, ConstTensor input, Tensor output, Lane lane, Stream stream) 
   return call;
 }
 
+Call call_of(Op op, ConstTensor input, Tensor output, DeviceCounts counts, Lane lane,
+             Stream stream) {
+  Call call = call_of(op, input, output, lane, stream);
+  call.device_counts = counts.data;
+  return call;
+}
+
 }  // namespace
+
+void Group::require_device_counts(DeviceCounts counts, Op op) const {
+  const std::string name(to_string(op));
+  if (state_->plan().options().memory == Memory::host) {
+    throw Error(ErrorCode::usage, name + " on host memory takes no counts on a device",
+                std::nullopt, name);
+  }
+  if (counts.data == nullptr) {
+    throw Error(ErrorCode::usage, name + " with counts on the device that are null", std::nullopt,
+                name);
+  }
+}
 
 WorldRank Group::to_world(GroupRank rank) const {
   if (rank.index() >= ranks_.size()) {
@@ -60,6 +79,24 @@ Verdict Group::all_gatherv(ConstTensor input, Tensor output, std::span<const std
   Call call = call_of(Op::all_gatherv, input, output, lane, stream_);
   call.counts = counts;
   return state_->run(kind_, call);
+}
+
+Verdict Group::all_gatherv(ConstTensor input, Tensor output, DeviceCounts counts, Lane lane) const {
+  require_device_counts(counts, Op::all_gatherv);
+  return state_->run(kind_, call_of(Op::all_gather, input, output, counts, lane, stream_));
+}
+
+Verdict Group::reduce_scatterv(ConstTensor input, Tensor output, DeviceCounts counts, ReduceOp op,
+                               Lane lane) const {
+  require_device_counts(counts, Op::reduce_scatterv);
+  Call call = call_of(Op::reduce_scatter, input, output, counts, lane, stream_);
+  call.reduce_op = op;
+  return state_->run(kind_, call);
+}
+
+Verdict Group::all_to_allv(ConstTensor input, Tensor output, DeviceCounts counts, Lane lane) const {
+  require_device_counts(counts, Op::all_to_allv);
+  return state_->run(kind_, call_of(Op::all_to_all, input, output, counts, lane, stream_));
 }
 
 Verdict Group::reduce_scatter(ConstTensor input, Tensor output, ReduceOp op, Lane lane) const {

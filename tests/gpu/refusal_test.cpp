@@ -31,7 +31,7 @@ std::size_t largest() {
   return test::is_over_fake() ? 60'000 : 1'500'000;
 }
 
-Plan plan_of(std::uint32_t tp, PathTable table = {}) {
+Plan plan_of(std::uint32_t tp, const PathTable& table = {}) {
   Plan plan(Layout{{.tp = tp}}, {.lanes = 2, .path_table = table, .memory = Memory::cuda});
   static_cast<void>(plan.slot(
       "right", {.groups = {GroupKind::tp}, .rows_max = largest(), .row_elements = 1, .depth = 2}));
@@ -46,7 +46,7 @@ Tensor first(const Buffer& buffer, std::size_t elements, DType dtype = DType::f3
 
 /// One rank's session, and memory for whatever it calls.
 struct Rank {
-  Rank(World& world, const cuda::Api& api, PathTable table = {})
+  Rank(World& world, const cuda::Api& api, const PathTable& table = {})
       : gpu(api, world.rank(), 2),
         session(commit(world, plan_of(world.size(), table), gpu.commit_options())),
         right(session.take(kRight)),
@@ -65,7 +65,8 @@ struct Rank {
     static_cast<void>(
         tp(lane.index()).all_reduce(operand, first(output, elements), ReduceOp::sum, lane));
     session.wait(gpu.stream(lane.index()));
-    const std::vector<float> wanted(elements, static_cast<float>(size * (size + 1) / 2));
+    const std::uint32_t sum = size * (size + 1) / 2;
+    const std::vector<float> wanted(elements, static_cast<float>(sum));
     ASSERT_EQ(gpu.read_all<float>(first(output, elements)), wanted);
   }
 

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "collectives/cuda/kernels/counted_extents.hpp"
 #include "collectives/cuda/kernels/extents.hpp"
 #include "collectives/host/reduce.hpp"
 
@@ -55,10 +56,6 @@ std::uint64_t output_bytes(const KernelCall& call) {
   }
 }
 
-Extent sent_extent(const KernelCall& call, std::uint32_t from, std::uint32_t to) {
-  return {cuda::input_begin(call, from, to), cuda::sent_bytes(call, from, to)};
-}
-
 bool is_real(DType dtype) {
   return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16;
 }
@@ -87,6 +84,7 @@ class Kernel {
  public:
   explicit Kernel(const KernelCall& call)
       : call_(call),
+        hash_(call.hash),
         arena_(arena_of(call.members.self)),
         sequence_(word_at<std::uint64_t>(arena_ + call.map.words).load() / cuda::kCounterStep + 1),
         buffer_(sequence_ & 1U),
@@ -96,6 +94,7 @@ class Kernel {
     order_with_other_ranks();
     try {
       check_start();
+      read_counts();
       push_headers();
       exchange();
     } catch (const Fault& fault) {
@@ -123,6 +122,36 @@ class Kernel {
     if (word_at<std::uint32_t>(generation).load() != call_.generation) {
       throw Fault{FaultRecord::Kind::stale_generation};
     }
+  }
+
+  // --- counts on the device ---------------------------------------------------------------------
+
+  void read_counts() {
+    if (call_.device_counts == 0) return;
+    shape_ = {call_.op,    count(),     static_cast<std::uint32_t>(bytes_of(call_.dtype)),
+              call_.first, call_.bytes, call_.most};
+    const auto* const words = reinterpret_cast<const std::uint64_t*>(pointer(call_.device_counts));
+    counts_.assign(words, words + cuda::Counted(shape_, words).size());
+    for (std::uint32_t i = 0; i < counts_.size(); ++i) {
+      hash_ = cuda::fold_count(hash_, i, counts_[i]);
+    }
+    const cuda::Counted counted = this->counted();
+    for (std::uint32_t i = 0; i < counts_.size(); ++i) {
+      if (counted.exceeds(i)) throw Fault{FaultRecord::Kind::count_too_large, i, counts_[i]};
+    }
+  }
+  cuda::Counted counted() const { return {shape_, counts_.data()}; }
+
+  Extent sent_extent(std::uint32_t from, std::uint32_t to) const {
+    if (counts_.empty()) {
+      return {cuda::input_begin(call_, from, to), cuda::sent_bytes(call_, from, to)};
+    }
+    const cuda::CountedPart part = counted().sent(from, to);
+    return {part.begin, part.bytes};
+  }
+  std::uint64_t output_begin(std::uint32_t from) const {
+    if (counts_.empty()) return cuda::output_begin(call_, from, self());
+    return counted().received(from, self()).begin;
   }
 
   /// Waits for `ready`, which reads what `member` pushes.
@@ -156,8 +185,8 @@ class Kernel {
     for (std::uint32_t to = 0; to < count(); ++to) {
       for (std::uint32_t block = 0; to != self() && block < call_.blocks; ++block) {
         const Address line = header(self(), to, block);
-        const auto high = static_cast<std::uint32_t>(call_.hash >> 32U);
-        word_at<std::uint64_t>(line).store(with_flag(static_cast<std::uint32_t>(call_.hash)));
+        const auto high = static_cast<std::uint32_t>(hash_ >> 32U);
+        word_at<std::uint64_t>(line).store(with_flag(static_cast<std::uint32_t>(hash_)));
         word_at<std::uint64_t>(line + kHalfBytes).store(with_flag(high));
       }
     }
@@ -177,7 +206,7 @@ class Kernel {
       const Address line = header(from, self(), block);
       const std::uint64_t low = await_flagged(from, line);
       const std::uint64_t hash = std::uint64_t{await_flagged(from, line + kHalfBytes)} << 32U | low;
-      if (hash != call_.hash) throw Fault{FaultRecord::Kind::mismatch, from, hash};
+      if (hash != hash_) throw Fault{FaultRecord::Kind::mismatch, from, hash};
     }
   }
 
@@ -283,25 +312,25 @@ class Kernel {
     // Copies: in place, results overwrite what others have yet to get.
     for (std::uint32_t to = 0; to < count(); ++to) {
       if (to == self()) continue;
-      push(to, read_input(sent_extent(call_, self(), to)), cuda::scratch_line(call_, self(), to));
+      push(to, read_input(sent_extent(self(), to)), cuda::scratch_line(call_, self(), to));
     }
     std::vector<Bytes> parts(count());
-    parts[self()] = read_input(sent_extent(call_, self(), self()));
+    parts[self()] = read_input(sent_extent(self(), self()));
     for (std::uint32_t from = 0; from < count(); ++from) {
       if (from == self()) continue;
       compare_headers(from);
-      parts[from] = receive(from, cuda::sent_bytes(call_, from, self()),
-                            cuda::scratch_line(call_, from, self()));
+      parts[from] =
+          receive(from, sent_extent(from, self()).bytes, cuda::scratch_line(call_, from, self()));
     }
     if (cuda::is_reduction_call(call_.op)) {
       const Bytes sum = reduced(parts);
-      write_output(cuda::output_begin(call_, self(), self()), sum);
+      write_output(output_begin(self()), sum);
       if (call_.algorithm == cuda::Algorithm::two_shot) pass_on(sum);
       return;
     }
     for (std::uint32_t from = 0; from < count(); ++from) {
       const bool none = call_.op == Op::broadcast && from != call_.root;
-      if (!none) write_output(cuda::output_begin(call_, from, self()), parts[from]);
+      if (!none) write_output(output_begin(from), parts[from]);
     }
   }
 
@@ -329,7 +358,7 @@ class Kernel {
       record.member = fault.member;
       record.channel = call_.channel;
       record.sequence = sequence_;
-      record.own_hash = call_.hash;
+      record.own_hash = hash_;
       record.their_hash = fault.their_hash;
       record.waited_ns = static_cast<std::uint64_t>(
           std::chrono::duration_cast<std::chrono::nanoseconds>(waited).count());
@@ -341,7 +370,20 @@ class Kernel {
   }
 
   void fill_output() const {
-    const std::uint64_t bytes = output_bytes(call_);
+    if (!counts_.empty()) return fill_parts();
+    write_output(0, invalid(output_bytes(call_)));
+  }
+
+  void fill_parts() const {
+    const cuda::Counted counts = counted();
+    for (std::uint32_t from = 0; from < count(); ++from) {
+      const cuda::CountedPart part = counts.received(from, self());
+      write_output(part.begin, invalid(part.bytes));
+      if (call_.op == Op::reduce_scatter) return;
+    }
+  }
+
+  Bytes invalid(std::uint64_t bytes) const {
     Bytes invalid(bytes, std::byte{0xFF});
     if (is_real(call_.dtype)) {
       const std::uint64_t nans = other_nans(call_.dtype);
@@ -349,10 +391,13 @@ class Kernel {
         std::memcpy(invalid.data() + i, &nans, bytes_of(call_.dtype));
       }
     }
-    write_output(0, invalid);
+    return invalid;
   }
 
   const KernelCall& call_;
+  std::uint64_t hash_;  ///< with counts on the device folded in
+  cuda::CountedShape shape_{};
+  std::vector<std::uint64_t> counts_;
   Address arena_;
   std::uint64_t sequence_;
   std::uint64_t buffer_;

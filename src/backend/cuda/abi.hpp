@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 9;
+inline constexpr std::uint32_t kAbiVersion = 10;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -61,14 +61,21 @@ using StreamHandle = void*;
 
 /// Written by a kernel to mapped host memory, once; `complete` last.
 struct FaultRecord {
-  enum class Kind : std::uint32_t { none, deadline, mismatch, poisoned, stale_generation };
+  enum class Kind : std::uint32_t {
+    none,
+    deadline,
+    mismatch,
+    poisoned,
+    stale_generation,
+    count_too_large
+  };
   std::uint32_t complete;
   Kind kind;
-  std::uint32_t member;   ///< group rank that the call waited for or differed from
+  std::uint32_t member;   ///< group rank that the call waited for or differed from, or which count
   std::uint32_t channel;  ///< KernelCall::channel
   std::uint64_t sequence;
   std::uint64_t own_hash;
-  std::uint64_t their_hash;
+  std::uint64_t their_hash;  ///< or the count
   std::uint64_t waited_ns;
 };
 
@@ -120,6 +127,13 @@ struct KernelCall {
   Address tally;  ///< of a Tally, or 0
   std::uint64_t tally_bytes;
   StreamHandle stream;
+  /// Else 0: words on the device that say how many elements each part has. `op` is all_gather,
+  /// reduce_scatter or all_to_all, `algorithm` is `split`, parts are packed in the larger operand,
+  /// and the launch moves up to `bytes` bytes of each from its byte `first` on. Counts are folded
+  /// into the upper half of the hash.
+  Address device_counts;
+  std::uint64_t first;
+  std::uint64_t most;  ///< bytes of the largest part that may be
   /// Of a member that has no operands for a call that others have launched, or launched fused: it
   /// touches neither input nor output, pushes bytes of 0xFF (NaN in every type of floats), and
   /// takes and forgets what comes. All else is as in the others' launch.

@@ -238,7 +238,12 @@ std::optional<std::string> CudaExecutor::find_fault(const Channel& channel, cons
     if (auto fault = find_device_fault(*call.norm, call.input)) return fault;
     if (auto fault = find_device_fault(*call.norm, call.output)) return fault;
   }
-  if (size_of(channel) == 1 || can_be_launched(kernel)) return std::nullopt;
+  if (call.device_counts != nullptr && address(call.device_counts) % sizeof(std::uint64_t) != 0) {
+    return "counts on the device are not aligned to 8 bytes";
+  }
+  if (size_of(channel) == 1 || kernel.device_counts != 0 || can_be_launched(kernel)) {
+    return std::nullopt;
+  }
   return "the parts for one member are larger than the largest operand planned for this group, " +
          std::to_string(channel.region.staging_entry_bytes) + " bytes";
 }
@@ -257,6 +262,7 @@ KernelCall CudaExecutor::kernel_of(const Channel& channel, const Call& call) {
     for (std::size_t i = 0; i < call.counts.size(); ++i) counts_[i] = call.counts[i] * element;
     kernel.counts = counts_.data();
   }
+  kernel.device_counts = address(call.device_counts);
   kernel.input = address(call.input.data);
   kernel.output = address(call.output.data);
   kernel.stream = call.stream;
@@ -276,7 +282,7 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
     kernel.hash = launch_hash(hash, kernel, number);
     if (number == 0) {
       kernel.tally = address(rank_.arena.local()) +
-                     heap::device_tally_offset(channel.region, call.op,
+                     heap::device_tally_offset(channel.region, collectives::named_op(call),
                                                heap::tally_index(choice.taken, choice.missed));
       kernel.tally_bytes = call.op == Op::barrier ? 0 : input_bytes(call);
     }
@@ -314,6 +320,10 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
   if (is_on_nccl(path)) {
     put_all(header_step(whole), Path::gpu_ll);
     run_on_nccl(channel, call, captured);
+  } else if (whole.device_counts != 0) {
+    for_each_counted_launch(whole, limits_, [&](KernelCall& kernel) {
+      put(kernel, [&] { rank_.device.launch(kernel); });
+    });
   } else {
     put_all(whole, path);
   }
@@ -364,7 +374,7 @@ void CudaExecutor::run_local(Channel& channel, const Call& call) {
                               call.stream);
   }
   collectives::LedgerEntry& entry =
-      channel.ledger.entry(call.op, Path::local, Reason::group_size_one);
+      channel.ledger.entry(collectives::named_op(call), Path::local, Reason::group_size_one);
   ++entry.calls;
   if (call.op != Op::barrier) entry.bytes += input_bytes(call);
 }

@@ -124,6 +124,7 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   };
   PathChoice own_choice(const PathTable& table, std::uint32_t size, Op op, DType dtype,
                         std::size_t bytes) const noexcept;
+  PathChoice counted_choice(std::uint32_t size) const noexcept;
   Choice choice_of(const Channel& channel, const collectives::Call& call) const;
   void throw_if_strict_forbids(Channel& channel, const collectives::Call& call, Choice choice);
   std::optional<std::string> find_fault(const Channel& channel, const collectives::Call& call,

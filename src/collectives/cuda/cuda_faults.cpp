@@ -9,8 +9,6 @@
 
 namespace cohort::cuda {
 
-using collectives::Call;
-
 namespace {
 
 std::string text_of(WorldRank rank) {
@@ -34,8 +32,16 @@ const CudaExecutor::Channel* CudaExecutor::find(std::uint32_t name) const noexce
 /// What `member` has noted for a call of this hash.
 std::string CudaExecutor::describe(const Channel& channel, std::uint64_t hash,
                                    std::uint32_t member) const {
-  const auto noted = channel.notes[member]->noted(hash).load_of(hash);
-  return noted ? collectives::describe(*noted) : "a call that it has noted no more";
+  const ChannelNotes& notes = *channel.notes[member];
+  if (const auto noted = notes.noted(hash).load_of(hash)) return collectives::describe(*noted);
+  // Counts on the device are folded into the upper half.
+  const std::uint64_t unfolded = notes.noted(hash).load().sequence;
+  const auto noted = notes.noted(hash).load_of(unfolded);
+  if (noted && noted->counts_hash == collectives::kCountsOnDevice &&
+      static_cast<std::uint32_t>(unfolded) == static_cast<std::uint32_t>(hash)) {
+    return collectives::describe(*noted);
+  }
+  return "a call that it has noted no more";
 }
 
 /// The channel of the record is retired; one in its place, or none, has its name now.
@@ -64,9 +70,19 @@ Error CudaExecutor::error_of(const FaultRecord& record) const {
     return stale_error(record);
   }
   const Channel* const channel = find(record.channel);
-  if (channel == nullptr || record.member >= size_of(*channel)) {
+  const bool too_large = record.kind == FaultRecord::Kind::count_too_large;
+  if (channel == nullptr || (record.member >= size_of(*channel) && !too_large)) {
     return Error(ErrorCode::cuda, "a kernel ended with a fault in a channel that is none",
                  rank_.domain.rank());
+  }
+  if (too_large) {
+    return Error(ErrorCode::usage,
+                 text_of(rank_.domain.rank()) + " found " + std::to_string(record.their_hash) +
+                     " as count " + std::to_string(record.member) + " on the device, in " +
+                     describe(*channel, record.own_hash, channel->self) + " on " +
+                     collectives::describe(channel->identity.kind, channel->ranks) +
+                     ": more than its operands are planned for",
+                 rank_.domain.rank(), "kernel");
   }
   const WorldRank peer = channel->ranks[record.member];
   const std::string mine = describe(*channel, record.own_hash, channel->self);

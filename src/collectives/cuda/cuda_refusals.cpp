@@ -31,6 +31,7 @@ class Restated {
     call_.dtype = record.dtype;
     call_.root = GroupRank{record.op == Op::broadcast ? record.root : 0};
     call_.norm = nullptr;
+    call_.device_counts = nullptr;
     if (collectives::is_reduction(record.op) && record.root != 0) {
       norm_.weight.elements = record.root;
       call_.norm = &norm_;
@@ -86,7 +87,7 @@ void CudaExecutor::await_made(const Channel& channel, std::uint32_t member, std:
 
 /// Members first tell each other whether all of them refuse.
 void CudaExecutor::refuse(Channel& channel, const Call& call, const std::string& why) {
-  const std::string op(to_string(call.op));
+  const std::string op(to_string(collectives::named_op(call)));
   const WorldRank self = rank_.domain.rank();
   if (size_of(channel) == 1) throw Error(ErrorCode::usage, op + ": " + why, self, op);
   const std::string mine = text_of(self) + " refused " + op + " on " +
@@ -140,6 +141,9 @@ std::optional<std::string> CudaExecutor::obstacle_to_standing_in(
   if (captured) return std::nullopt;  // nothing has been launched
   const CallRecord& record = made->record;
   if (is_on_nccl(record.path)) return whom + " has made the call on NCCL";
+  if (record.counts_hash == collectives::kCountsOnDevice) {
+    return whom + " has made the call with counts on the device";
+  }
   if (collectives::has_counts(record.op)) {
     const CallRecord mine = collectives::record_of(refused, record.path, 0, {});
     if (mine.op != record.op || mine.dtype != record.dtype ||

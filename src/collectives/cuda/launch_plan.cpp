@@ -293,6 +293,27 @@ std::uint64_t launch_hash(std::uint64_t call_hash, const KernelCall& launch,
   return XXH3_64bits(words.data(), sizeof(words));
 }
 
+void for_each_counted_launch(const KernelCall& call, const GridLimits& limits,
+                             FunctionRef<void(KernelCall&)> emit) {
+  const std::uint64_t sources = call.members.count - 1;
+  const std::uint64_t room = call.map.data_bytes / sources / kChunkBytes * kChunkBytes;
+  std::uint64_t first = 0;
+  do {
+    KernelCall window = call;
+    window.protocol = Protocol::sentinel;
+    window.first = first;
+    window.most = call.bytes;
+    window.bytes = std::min(room, call.bytes - first);
+    choose_split(window, limits);
+    // As many blocks as have something to do where parts are as large as they may be.
+    const std::uint64_t lines = std::max<std::uint64_t>(lines_of(window.bytes, kLineBytes), 1);
+    window.blocks = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(window.blocks, lines_of(lines, window.threads / 2)));
+    emit(window);
+    first += room;
+  } while (first < call.bytes);
+}
+
 void for_each_launch(const KernelCall& call, Path path, const GridLimits& limits,
                      std::span<std::uint64_t> counts, FunctionRef<void(KernelCall&)> emit) {
   Planner(path, limits, counts, emit).plan(call);

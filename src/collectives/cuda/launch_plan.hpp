@@ -38,6 +38,11 @@ std::uint64_t most_scratch_lines(const KernelCall& call) noexcept;
 /// all_to_allv that are larger than what is planned.
 bool can_be_launched(const KernelCall& call) noexcept;
 
+/// The same for a call whose counts lie on the device: `call` is the form with equal parts, each as
+/// large as the largest may be.
+void for_each_counted_launch(const KernelCall& call, const GridLimits& limits,
+                             FunctionRef<void(KernelCall&)> emit);
+
 /// Members must agree on how a call is cut into launches and on their grids, too: the hash of
 /// launch `number` of a call.
 std::uint64_t launch_hash(std::uint64_t call_hash, const KernelCall& launch,

@@ -31,9 +31,11 @@ struct MadeCall {
 /// Most counts of a call that is kept.
 inline constexpr std::size_t kKeptCountsMax = 16;
 
-/// Norms differ from layer to layer, so calls with one do not repeat soon.
+/// Norms differ from layer to layer, so calls with one do not repeat soon; with counts on the
+/// device a call is captured.
 constexpr bool can_be_kept(const collectives::Call& call) noexcept {
-  return call.norm == nullptr && call.counts.size() <= kKeptCountsMax;
+  return call.norm == nullptr && call.device_counts == nullptr &&
+         call.counts.size() <= kKeptCountsMax;
 }
 
 /// Whether `kernel`, of a launch of `call`, can say all of it: windows of even calls have counts.

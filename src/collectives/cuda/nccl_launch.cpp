@@ -64,8 +64,17 @@ NcclRoute CudaExecutor::nccl_route_of(const Channel& channel, const Call& call, 
   return nccl_->route(nccl_->find(identity.kind, identity.instance, identity.lane), wanted, query);
 }
 
+/// Of calls whose counts lie on the device there is one kernel.
+PathChoice CudaExecutor::counted_choice(std::uint32_t size) const noexcept {
+  if (size == 1) return {Path::local, Reason::group_size_one};
+  const auto pin = table_.pin();
+  const bool fits = !pin || *pin == Path::gpu_lamport;
+  return {Path::gpu_lamport, fits ? Reason::ok : Reason::op_unsupported};
+}
+
 CudaExecutor::Choice CudaExecutor::choice_of(const Channel& channel, const Call& call) const {
   const std::uint32_t size = size_of(channel);
+  if (call.device_counts != nullptr) return {counted_choice(size)};
   const PathTable& table = call.on_own_paths ? own_table_ : table_;
   const PathChoice chosen =
       own_choice(table, size, call.op, call.dtype, collectives::agreed_bytes(call));
@@ -136,11 +145,15 @@ void CudaExecutor::run_on_nccl(const Channel& channel, const Call& call, bool ca
 /// What two calls differ in that read alike.
 std::string CudaExecutor::misplaced(const Channel& channel, const FaultRecord& record) const {
   const auto mine = channel.notes[channel.self]->noted(record.own_hash).load_of(record.own_hash);
-  if (!mine || !is_on_nccl(mine->path)) return {};
   if (describe(channel, record.own_hash, channel.self) !=
       describe(channel, record.their_hash, record.member)) {
     return {};
   }
+  if (record.own_hash != record.their_hash && static_cast<std::uint32_t>(record.own_hash) ==
+                                                  static_cast<std::uint32_t>(record.their_hash)) {
+    return ", with other counts";
+  }
+  if (!mine || !is_on_nccl(mine->path)) return {};
   return ", with operands at other places of the arena or outside of it";
 }
 

@@ -5,6 +5,7 @@
 #include "backend/cuda/plugin/graph.hpp"
 #include "backend/cuda/plugin/memory.hpp"
 #include "collectives/cuda/kernels/copy_pieces.hpp"
+#include "collectives/cuda/kernels/counted.hpp"
 #include "collectives/cuda/kernels/fused.hpp"
 #include "collectives/cuda/kernels/kernels.hpp"
 #include "collectives/cuda/kernels/reduce_alone.hpp"
@@ -21,6 +22,7 @@ Status load_all() {
   if (const Status status = load_split_kernels(); !is_ok(status)) return status;
   if (const Status status = load_stamp_kernels(); !is_ok(status)) return status;
   if (const Status status = load_fused_kernels(); !is_ok(status)) return status;
+  if (const Status status = load_counted_kernels(); !is_ok(status)) return status;
   if (const Status status = load_reduce_alone(); !is_ok(status)) return status;
   if (const Status status = load_stand_in_kernel(); !is_ok(status)) return status;
   return load_kernels();

@@ -114,6 +114,11 @@ TEST(MadeCalls, KeepsNoNormsAndNotManyCounts) {
   uneven.counts = counts;
   EXPECT_FALSE(can_be_kept(uneven));
   EXPECT_EQ(made.find(uneven), nullptr);
+  const std::uint64_t count = 16;
+  Call counted = sum_of(16);
+  counted.device_counts = &count;
+  EXPECT_FALSE(can_be_kept(counted));
+  EXPECT_EQ(made.find(counted), nullptr);
 }
 
 TEST(MadeCalls, KnowsACallThatRecurs) {

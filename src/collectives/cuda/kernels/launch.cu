@@ -1,6 +1,7 @@
 #include <atomic>
 
 #include "backend/cuda/plugin/status.hpp"
+#include "collectives/cuda/kernels/counted.hpp"
 #include "collectives/cuda/kernels/kernels.hpp"
 #include "collectives/cuda/kernels/launch.hpp"
 #include "collectives/cuda/kernels/split.hpp"
@@ -176,6 +177,7 @@ Status load_kernels() {
 
 Status launch(const KernelCall& call) {
   if (call.stands_in) return launch_stand_in(call);
+  if (call.device_counts != 0) return launch_counted(call);
   if (call.algorithm == Algorithm::split) return launch_split(call);
   if (Status status = check_call(call, false); !is_ok(status)) return status;
   const FindKernel find = finder_of(call);
