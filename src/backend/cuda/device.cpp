@@ -1,20 +1,10 @@
 #include "backend/cuda/device.hpp"
 
+#include "backend/cuda/status_code.hpp"
 #include "base/bytes.hpp"
 
 namespace cohort::cuda {
 namespace {
-
-ErrorCode code_of(Status::Code code) noexcept {
-  switch (code) {
-    case Status::Code::usage: return ErrorCode::usage;
-    case Status::Code::out_of_memory: return ErrorCode::out_of_memory;
-    case Status::Code::unsupported: return ErrorCode::unsupported;
-    case Status::Code::ok:
-    case Status::Code::failed: break;
-  }
-  return ErrorCode::cuda;
-}
 
 std::string name_of(WorldRank rank) {
   return "rank " + std::to_string(rank.index());
@@ -25,7 +15,7 @@ std::string name_of(WorldRank rank) {
 void throw_unless_ok(const Status& status, const std::string& doing,
                      std::optional<WorldRank> rank) {
   if (status.code == Status::Code::ok) return;
-  throw Error(code_of(status.code), doing + ": " + status.text, rank);
+  throw Error(error_code_of(status.code, ErrorCode::cuda), doing + ": " + status.text, rank);
 }
 
 std::shared_ptr<OpenDevice> OpenDevice::open(const Api& api, std::uint32_t index,

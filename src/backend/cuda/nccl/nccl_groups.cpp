@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "backend/cuda/nccl/patient_end.hpp"
+#include "backend/cuda/status_code.hpp"
 #include "base/clock.hpp"
 #include "base/log.hpp"
 
@@ -32,17 +33,6 @@ std::string text_of(const NcclGroupSpec& spec) {
     text += (i == 0 ? "" : ", ") + std::to_string(spec.ranks[i].index());
   }
   return text + "]";
-}
-
-ErrorCode code_of(Status::Code code) noexcept {
-  switch (code) {
-    case Status::Code::usage: return ErrorCode::usage;
-    case Status::Code::out_of_memory: return ErrorCode::out_of_memory;
-    case Status::Code::unsupported: return ErrorCode::unsupported;
-    case Status::Code::ok:
-    case Status::Code::failed: break;
-  }
-  return ErrorCode::nccl;
 }
 
 bool is_ok(const Status& status) noexcept {
@@ -248,7 +238,7 @@ void NcclGroups::fail(const std::string& what, const Status& status) {
   } while (Clock::now() < patience);
   const WorldRank rank = domain_.rank();
   const Error error(
-      code_of(status.code),
+      error_code_of(status.code, ErrorCode::nccl),
       "NCCL could not " + what + " on rank " + std::to_string(rank.index()) + ": " + status.text,
       rank, options_.phase);
   if (!options_.in_attempt) domain_.fail(error);
