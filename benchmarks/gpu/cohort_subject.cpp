@@ -69,20 +69,6 @@ class CohortSubject final : public GraphSubject {
     return text;
   }
 
-  static Op op_of(Operation operation) {
-    switch (operation) {
-      case Operation::all_gather: return Op::all_gather;
-      case Operation::reduce_scatter: return Op::reduce_scatter;
-      case Operation::all_gatherv: return Op::all_gatherv;
-      case Operation::reduce_scatterv: return Op::reduce_scatterv;
-      case Operation::all_reduce:
-      case Operation::all_reduce_norm: return Op::all_reduce;
-      case Operation::layer_step:
-      case Operation::layer_step_tp: break;  // several calls
-    }
-    return Op::barrier;
-  }
-
   bool fuses() const override { return true; }
   bool pads() const override { return false; }
   /// Norms add to their residual in place, and all_reduce with one may leave anything in its

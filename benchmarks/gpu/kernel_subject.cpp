@@ -132,20 +132,6 @@ Shape once_shape(std::uint64_t lines) {
   return shape;
 }
 
-Op op_of(Operation operation) {
-  switch (operation) {
-    case Operation::all_gather: return Op::all_gather;
-    case Operation::reduce_scatter: return Op::reduce_scatter;
-    case Operation::all_gatherv: return Op::all_gatherv;
-    case Operation::reduce_scatterv: return Op::reduce_scatterv;
-    case Operation::all_reduce:
-    case Operation::all_reduce_norm: return Op::all_reduce;
-    case Operation::layer_step:
-    case Operation::layer_step_tp: break;  // several calls
-  }
-  return Op::barrier;
-}
-
 class KernelSubject final : public GraphSubject {
  public:
   KernelSubject(std::string name, Ranks& ranks, Gpu& gpu, std::byte* pool,

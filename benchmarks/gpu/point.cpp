@@ -28,6 +28,20 @@ Operation parse_operation(const std::string& name) {
   return static_cast<Operation>(found - kNames.begin());
 }
 
+Op op_of(Operation operation) noexcept {
+  switch (operation) {
+    case Operation::all_gather: return Op::all_gather;
+    case Operation::reduce_scatter: return Op::reduce_scatter;
+    case Operation::all_gatherv: return Op::all_gatherv;
+    case Operation::reduce_scatterv: return Op::reduce_scatterv;
+    case Operation::all_reduce:
+    case Operation::all_reduce_norm: return Op::all_reduce;
+    case Operation::layer_step:
+    case Operation::layer_step_tp: break;  // several calls
+  }
+  return Op::barrier;
+}
+
 Shares shares_of(const Point& point, std::uint32_t ranks) {
   Shares shares;
   shares.total = point.bytes / bytes_of(point.dtype);

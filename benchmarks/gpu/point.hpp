@@ -7,6 +7,7 @@
 #include <string>
 
 #include <cohort/dtype.hpp>
+#include <cohort/verdict.hpp>
 
 #include "ranks.hpp"
 
@@ -40,6 +41,8 @@ struct Point {
 const char* to_string(Operation operation) noexcept;
 /// Throws: std::runtime_error for a name that is none.
 Operation parse_operation(const std::string& name);
+/// What cohort calls it: of all_reduce_norm, the sum; of steps, which are several calls, barrier.
+Op op_of(Operation operation) noexcept;
 
 constexpr bool is_gather(Operation operation) noexcept {
   return operation == Operation::all_gather || operation == Operation::all_gatherv;
