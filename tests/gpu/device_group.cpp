@@ -12,6 +12,8 @@
 #include <thread>
 #include <utility>
 
+#include "gpu/check_cuda.hpp"
+
 namespace cohort::test {
 
 namespace {
@@ -21,12 +23,6 @@ constexpr std::uint64_t kFirstSequence = (std::uint64_t{1} << 32) - 1000;
 constexpr std::uint32_t kNeverWritten = 0xA5A5A5A5;
 constexpr std::byte kCanary{0x5C};
 constexpr std::byte kPoison{0x3D};
-
-void check_cuda(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) {
-    throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
-  }
-}
 
 template <typename Pointer>
 Pointer as_pointer(cuda::Address address) {

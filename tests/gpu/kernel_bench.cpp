@@ -4,32 +4,19 @@
 //
 // kernel_bench [--verbose] [--types] [--op NAME] [largest bytes]
 
-#include <cuda_runtime_api.h>
-
-#include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "gpu/device_group.hpp"
+#include "gpu/graph_timing.hpp"
 
 namespace cohort::test {
 namespace {
 
 using cuda::Protocol;
-
-constexpr int kReplays = 21;
-
-void check_cuda(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) {
-    throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
-  }
-}
 
 struct Shape {
   Protocol protocol = Protocol::sentinel;
@@ -43,31 +30,10 @@ struct Point {
   std::uint64_t bytes = 0;  ///< of the whole operand
 };
 
-/// Ranks as threads that meet before each replay.
-class Meeting {
- public:
-  explicit Meeting(std::uint32_t ranks) : ranks_(ranks) {}
-  void wait() {
-    const std::uint32_t turn = turn_.load();
-    if (arrived_.fetch_add(1) + 1 == ranks_) {
-      arrived_ = 0;
-      turn_ = turn + 1;
-      return;
-    }
-    while (turn_.load() == turn) {
-    }
-  }
-
- private:
-  std::uint32_t ranks_;
-  std::atomic<std::uint32_t> arrived_{0};
-  std::atomic<std::uint32_t> turn_{0};
-};
-
 class Bench {
  public:
   Bench(const cuda::Api& api, std::uint32_t members, std::uint64_t largest)
-      : api_(api), group_(api, members, 2 * largest), meeting_(members) {
+      : api_(api), group_(api, members, 2 * largest) {
     for (std::uint32_t member = 0; member < members; ++member) {
       inputs_.emplace_back(group_.device_of(member), largest);
       outputs_.emplace_back(group_.device_of(member), largest);
@@ -96,71 +62,15 @@ class Bench {
   /// Microseconds of a call.
   double time(const Point& point, const Shape& shape) {
     const int calls = point.bytes <= 131072 ? 400 : point.bytes <= 2097152 ? 150 : 50;
-    std::vector<std::vector<float>> times(members());
-    std::vector<std::string> errors(members());
-    std::vector<std::thread> threads;
-    for (std::uint32_t member = 0; member < members(); ++member) {
-      threads.emplace_back([&, member] {
-        try {
-          times[member] = replay(member, call(member, point, shape), calls);
-        } catch (const std::exception& error) {
-          std::fprintf(stderr, "%s\n", error.what());
-          std::_Exit(1);
-        }
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    std::vector<float> slowest(kReplays);
-    for (int k = 0; k < kReplays; ++k) {
-      for (const auto& of_rank : times) {
-        slowest[static_cast<std::size_t>(k)] =
-            std::max(slowest[static_cast<std::size_t>(k)], of_rank[static_cast<std::size_t>(k)]);
-      }
-    }
-    std::sort(slowest.begin(), slowest.end());
-    for (std::uint32_t member = 0; member < members(); ++member) {
-      if (group_.fault(member).complete != 0) throw std::runtime_error("a call failed");
-    }
-    return double{slowest[kReplays / 2]} * 1e3 / calls;
+    return time_in_graph(group_, calls, [&](std::uint32_t member) {
+      const cuda::KernelCall one = call(member, point, shape);
+      check(api_.launch(group_.device(member), &one), "launch");
+    });
   }
 
  private:
-  std::vector<float> replay(std::uint32_t member, const cuda::KernelCall& call, int calls) {
-    check_cuda(cudaSetDevice(group_.device_of(member)), "cudaSetDevice");
-    const auto stream = static_cast<cudaStream_t>(group_.stream(member));
-    cudaGraph_t graph = nullptr;
-    cudaGraphExec_t executable = nullptr;
-    check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
-    for (int k = 0; k < calls; ++k) check(api_.launch(group_.device(member), &call), "launch");
-    check_cuda(cudaStreamEndCapture(stream, &graph), "capture");
-    check_cuda(cudaGraphInstantiate(&executable, graph, 0), "instantiate");
-    check_cuda(cudaGraphUpload(executable, stream), "upload");
-    cudaEvent_t began = nullptr;
-    cudaEvent_t ended = nullptr;
-    check_cuda(cudaEventCreate(&began), "event");
-    check_cuda(cudaEventCreate(&ended), "event");
-    std::vector<float> times;
-    for (int k = 0; k <= kReplays; ++k) {
-      check_cuda(cudaStreamSynchronize(stream), "synchronize");
-      meeting_.wait();
-      check_cuda(cudaEventRecord(began, stream), "record");
-      check_cuda(cudaGraphLaunch(executable, stream), "graph launch");
-      check_cuda(cudaEventRecord(ended, stream), "record");
-      check_cuda(cudaStreamSynchronize(stream), "synchronize");
-      float milliseconds = 0;
-      check_cuda(cudaEventElapsedTime(&milliseconds, began, ended), "elapsed");
-      if (k > 0) times.push_back(milliseconds);
-    }
-    check_cuda(cudaEventDestroy(began), "event");
-    check_cuda(cudaEventDestroy(ended), "event");
-    check_cuda(cudaGraphExecDestroy(executable), "graph");
-    check_cuda(cudaGraphDestroy(graph), "graph");
-    return times;
-  }
-
   const cuda::Api& api_;
   DeviceGroup group_;
-  Meeting meeting_;
   std::vector<Operand> inputs_;
   std::vector<Operand> outputs_;
 };

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "gpu/check_cuda.hpp"
 #include "gpu/device_group.hpp"
 
 namespace cohort::test {
@@ -26,12 +27,6 @@ using cuda::Protocol;
 constexpr std::uint32_t kCallsOfGraph = 48;
 constexpr std::uint32_t kWordsMax = 60000;  // of an operand or part
 constexpr std::uint32_t kUnwritten = 0xDEADBEEF;
-
-void check_cuda(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) {
-    throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
-  }
-}
 
 struct SoakCall {
   Op op;

@@ -6,98 +6,21 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <barrier>
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "collectives/cuda/norm_shape.hpp"
-#include "gpu/device_group.hpp"
+#include "gpu/graph_timing.hpp"
 
 namespace cohort::test {
 namespace {
 
-constexpr int kReplays = 21;
 constexpr std::uint64_t kMiB = 1 << 20;
-
-void check_cuda(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) {
-    throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
-  }
-}
-
-// Of one rank: its streams are captured and replayed by a thread of its own.
-using Enqueue = std::function<void(std::uint32_t member)>;
-
-// One thread for each rank. What goes wrong ends the program: the other rank may be waiting.
-void run_on_both(const Enqueue& work) {
-  const auto guarded = [&work](std::uint32_t member) {
-    try {
-      work(member);
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "large_bench: rank %u: %s\n", member, error.what());
-      std::_Exit(1);
-    }
-  };
-  std::thread other(guarded, 1);
-  guarded(0);
-  other.join();
-}
-
-// Microseconds a call: the slower rank of each replay, the median of the replays.
-double microseconds(const DeviceGroup& group, int calls, const Enqueue& enqueue) {
-  std::barrier<> meet(2);
-  std::vector<std::vector<float>> times(2);
-  const auto rank = [&](std::uint32_t member) {
-    check_cuda(cudaSetDevice(group.device_of(member)), "cudaSetDevice");
-    const auto stream = static_cast<cudaStream_t>(group.stream(member));
-    cudaEvent_t begin = nullptr;
-    cudaEvent_t end = nullptr;
-    check_cuda(cudaEventCreate(&begin), "cudaEventCreate");
-    check_cuda(cudaEventCreate(&end), "cudaEventCreate");
-    enqueue(member);  // NCCL connects when it is first called, which no graph can hold
-    check_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-    check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
-    for (int call = 0; call < calls; ++call) enqueue(member);
-    cudaGraph_t graph = nullptr;
-    cudaGraphExec_t replay = nullptr;
-    check_cuda(cudaStreamEndCapture(stream, &graph), "capture");
-    check_cuda(cudaGraphInstantiate(&replay, graph, 0), "cudaGraphInstantiate");
-    check_cuda(cudaGraphUpload(replay, stream), "cudaGraphUpload");
-    for (int round = 0; round <= kReplays; ++round) {
-      check_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-      meet.arrive_and_wait();
-      check_cuda(cudaEventRecord(begin, stream), "cudaEventRecord");
-      check_cuda(cudaGraphLaunch(replay, stream), "cudaGraphLaunch");
-      check_cuda(cudaEventRecord(end, stream), "cudaEventRecord");
-      check_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-      float milliseconds = 0;
-      check_cuda(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
-      if (round != 0) times[member].push_back(milliseconds);
-    }
-    (void)cudaGraphExecDestroy(replay);
-    (void)cudaGraphDestroy(graph);
-    (void)cudaEventDestroy(begin);
-    (void)cudaEventDestroy(end);
-  };
-  run_on_both(rank);
-  std::vector<float> slower;
-  for (int round = 0; round < kReplays; ++round) {
-    slower.push_back(std::max(times[0][static_cast<std::size_t>(round)],
-                              times[1][static_cast<std::size_t>(round)]));
-  }
-  std::sort(slower.begin(), slower.end());
-  for (std::uint32_t member = 0; member < 2; ++member) {
-    if (group.fault(member).complete != 0) throw std::runtime_error("a call ended with a fault");
-  }
-  return static_cast<double>(slower[kReplays / 2]) * 1000 / calls;
-}
 
 int calls_for(std::uint64_t bytes) {
   return bytes <= 8 * kMiB ? 100 : 20;
@@ -152,7 +75,7 @@ void time_split(const cuda::Api& api) {
         const std::uint64_t room =
             std::uint64_t{config.blocks} * config.threads * config.lines * 16;
         if (config.algorithm == Algorithm::once && (room < bytes || room > 4 * bytes)) continue;
-        const double us = microseconds(group, calls_for(total), [&](std::uint32_t member) {
+        const double us = time_in_graph(group, calls_for(total), [&](std::uint32_t member) {
           cuda::KernelCall call = group.call(member);
           call.op = op;
           call.dtype = DType::bf16;
@@ -262,7 +185,7 @@ cuda::KernelCall make_sum(const DeviceGroup& group, const Buffers& buffers, cons
 
 double time_fused(const cuda::Api& api, const DeviceGroup& group, const Buffers& buffers,
                   const Rows& rows, std::uint32_t blocks_per_row) {
-  return microseconds(group, 100, [&](std::uint32_t member) {
+  return time_in_graph(group, 100, [&](std::uint32_t member) {
     cuda::FusedCall fused{make_sum(group, buffers, rows, member), make_norm(buffers, rows, member),
                           blocks_per_row};
     const cuda::NormShape shape = cuda::norm_shape(rows.hidden);
@@ -278,7 +201,7 @@ double time_fused(const cuda::Api& api, const DeviceGroup& group, const Buffers&
 // A collective, if any, then the norm.
 double time_unfused(const cuda::Api& api, const DeviceGroup& group, const Buffers& buffers,
                     const Rows& rows, const Enqueue& collective) {
-  return microseconds(group, 100, [&](std::uint32_t member) {
+  return time_in_graph(group, 100, [&](std::uint32_t member) {
     if (collective) collective(member);
     const cuda::Norm norm = make_norm(buffers, rows, member);
     check(api.launch_norm(group.device(member), &norm, buffers.output[member].address(), rows.rows,
@@ -293,8 +216,7 @@ void time_all_fused(const cuda::Api& api, const char* nccl_file) {
   Nccl* nccl = nccl_file == nullptr ? nullptr : new Nccl(nccl_file);
   const DeviceGroup windows(api, 2, 8 * kMiB);  // its scratch serves as operands of NCCL
   if (nccl != nullptr) {
-    run_on_both([&](std::uint32_t member) {
-      check_cuda(cudaSetDevice(windows.device_of(member)), "cudaSetDevice");
+    run_on_ranks(windows, [&](std::uint32_t member) {
       nccl->open_window(member, windows.call(member).members);
     });
   }
