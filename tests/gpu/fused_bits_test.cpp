@@ -15,7 +15,7 @@
 #include "base/f16.hpp"
 #include "collectives/cuda/norm_shape.hpp"
 #include "collectives/rms_norm.hpp"
-#include "gpu/device_group.hpp"
+#include "gpu/plugin_fixture.hpp"
 #include "support/reference_reduce.hpp"
 
 namespace cohort::test {
@@ -149,12 +149,10 @@ struct Place {
   Operand normed;
 };
 
-class GpuFusedBits : public testing::Test {
+class GpuFusedBits : public PluginTest {
  protected:
   void SetUp() override {
-    std::string why_not;
-    api_ = find_plugin(&why_not);
-    if (api_ == nullptr) GTEST_SKIP() << why_not;
+    PluginTest::SetUp();
     std::cout << "seed " << seed_ << "\n";
   }
 
@@ -193,7 +191,6 @@ class GpuFusedBits : public testing::Test {
     }
   }
 
-  const cuda::Api* api_ = nullptr;
   unsigned seed_ = std::random_device{}();
 };
 

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "gpu/kernel_case.hpp"
+#include "gpu/plugin_fixture.hpp"
 #include "support/golden_reductions.hpp"
 
 namespace cohort::test {
@@ -22,14 +23,8 @@ constexpr std::uint64_t kDataBytes = 4 << 20;
 // Streams that share a hardware queue wait for each other, and ranks that do so for ever.
 const int kConnections = setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
 
-class KernelTest : public testing::Test {
+class KernelTest : public PluginTest {
  protected:
-  void SetUp() override {
-    std::string why_not;
-    api_ = find_plugin(&why_not);
-    if (api_ == nullptr) GTEST_SKIP() << why_not;
-  }
-
   DeviceGroup& group(std::uint32_t members, std::uint64_t data_bytes = kDataBytes) {
     if (group_ == nullptr || group_->members() != members) {
       group_.reset();
@@ -49,7 +44,6 @@ class KernelTest : public testing::Test {
 
   void TearDown() override { RecordProperty("runs", static_cast<int>(runs_)); }
 
-  const cuda::Api* api_ = nullptr;
   std::unique_ptr<DeviceGroup> group_;
   std::uint64_t seed_ = 0;
   std::uint64_t runs_ = 0;
