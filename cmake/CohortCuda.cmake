@@ -10,6 +10,40 @@ set(COHORT_CUDA_ARCHITECTURES 80 90 100 CACHE STRING
 set(COHORT_CUDA_VERSION_MIN 12.8)
 
 set(COHORT_HAS_CUDA OFF)
+
+# AUTO goes on without the plugin and says why; ON ends here and says what to do.
+function(cohort_leave_cuda_out why what_to_do)
+  if(COHORT_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "COHORT_CUDA=ON, but ${why}. ${what_to_do}.")
+  endif()
+  message(STATUS "GPU plugin: left out, ${why}")
+endfunction()
+
+# Whether nvcc builds a program with the runtime that the plugin links; if not, `why` in one line,
+# where enable_language would end the whole configuration.
+function(cohort_try_nvcc works why)
+  set(probe ${CMAKE_BINARY_DIR}/CMakeFiles/cohort_nvcc_probe)
+  set(options -cudart=static)
+  if(CMAKE_CUDA_HOST_COMPILER)
+    list(APPEND options -ccbin ${CMAKE_CUDA_HOST_COMPILER})
+  elseif(DEFINED ENV{CUDAHOSTCXX})
+    list(APPEND options -ccbin $ENV{CUDAHOSTCXX})
+  endif()
+  file(WRITE ${probe}.cu "int main() { return cudaGetLastError() == cudaSuccess ? 0 : 1; }\n")
+  execute_process(COMMAND ${CMAKE_CUDA_COMPILER} ${options} -o ${probe} ${probe}.cu
+    RESULT_VARIABLE status OUTPUT_VARIABLE text ERROR_VARIABLE text)
+  if(status EQUAL 0)
+    set(${works} TRUE PARENT_SCOPE)
+    return()
+  endif()
+  string(REGEX MATCH "[^\n]*([Ee]rror|[Ff]atal|[Uu]nsupported|cannot find)[^\n]*" line "${text}")
+  if(NOT line)
+    set(line "exit status ${status}")
+  endif()
+  set(${works} FALSE PARENT_SCOPE)
+  set(${why} "nvcc at ${CMAKE_CUDA_COMPILER} builds no program: ${line}" PARENT_SCOPE)
+endfunction()
+
 if(NOT COHORT_CUDA MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "COHORT_CUDA must be AUTO, ON or OFF, not '${COHORT_CUDA}'")
 endif()
@@ -29,13 +63,26 @@ if(NOT CMAKE_CUDA_COMPILER)
   find_program(CMAKE_CUDA_COMPILER nvcc PATHS /usr/local/cuda/bin /opt/cuda/bin
     DOC "CUDA compiler")
 endif()
+set(get_toolkit
+  "Install the CUDA toolkit, ${COHORT_CUDA_VERSION_MIN} or later, or name its nvcc in CUDACXX")
 if(NOT CMAKE_CUDA_COMPILER)
-  if(COHORT_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "COHORT_CUDA=ON, but nvcc is neither in PATH nor in /usr/local/cuda/bin. "
-      "Install the CUDA toolkit, ${COHORT_CUDA_VERSION_MIN} or later, or name nvcc in CUDACXX.")
-  endif()
-  message(STATUS "GPU plugin: left out, no nvcc in PATH or /usr/local/cuda/bin")
+  cohort_leave_cuda_out("no nvcc is in PATH or /usr/local/cuda/bin" "${get_toolkit}")
   return()
+endif()
+execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --version OUTPUT_VARIABLE text ERROR_QUIET)
+if(text MATCHES "release [0-9.]+, V([0-9.]+)" AND
+    CMAKE_MATCH_1 VERSION_LESS COHORT_CUDA_VERSION_MIN)
+  cohort_leave_cuda_out("nvcc ${CMAKE_MATCH_1} at ${CMAKE_CUDA_COMPILER} is older than \
+${COHORT_CUDA_VERSION_MIN}" "${get_toolkit}")
+  return()
+endif()
+if(NOT COHORT_WORKING_NVCC STREQUAL CMAKE_CUDA_COMPILER)
+  cohort_try_nvcc(works why)
+  if(NOT works)
+    cohort_leave_cuda_out("${why}" "${get_toolkit}, with its cudart development package")
+    return()
+  endif()
+  set(COHORT_WORKING_NVCC ${CMAKE_CUDA_COMPILER} CACHE INTERNAL "The nvcc that was tried")
 endif()
 
 # Only the last architecture is kept as PTX too, which the driver compiles for later devices.
@@ -46,25 +93,12 @@ if(CMAKE_CXX_COMPILER_LAUNCHER AND NOT DEFINED CMAKE_CUDA_COMPILER_LAUNCHER)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
 endif()
 enable_language(CUDA)
-if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS COHORT_CUDA_VERSION_MIN)
-  if(COHORT_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "nvcc ${CMAKE_CUDA_COMPILER_VERSION} at ${CMAKE_CUDA_COMPILER} is too old: "
-      "the GPU plugin needs ${COHORT_CUDA_VERSION_MIN} or later")
-  endif()
-  message(STATUS "GPU plugin: left out, nvcc ${CMAKE_CUDA_COMPILER_VERSION} is older than "
-    "${COHORT_CUDA_VERSION_MIN}")
-  return()
-endif()
 # CMake 3.25.1 does not know that nvcc knows C++20.
 if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
 endif()
 find_package(CUDAToolkit REQUIRED)
-if(NOT TARGET CUDA::cudart_static)
-  message(FATAL_ERROR "nvcc at ${CMAKE_CUDA_COMPILER} comes without libcudart_static.a, which the "
-    "GPU plugin links: install the toolkit's cudart development package, or give -DCOHORT_CUDA=OFF")
-endif()
 set(COHORT_HAS_CUDA ON)
 message(STATUS "GPU plugin: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, compute capability "
   "${COHORT_CUDA_ARCHITECTURES}")
