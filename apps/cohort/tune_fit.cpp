@@ -71,6 +71,12 @@ void for_each_run(const std::vector<std::size_t>& chosen, const Step& step) {
 
 }  // namespace
 
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 FittedSteps fit_steps(std::span<const PathTimes> times) {
   std::vector<Times> all;
   for (const PathTimes& of_size : times) {

@@ -14,6 +14,9 @@
 
 namespace cohort {
 
+/// Of at least one value; of two, the larger.
+double median(std::vector<double> values);
+
 /// What a call of this size took on each path; nothing where the path cannot take it.
 struct PathTimes {
   std::size_t bytes = 0;

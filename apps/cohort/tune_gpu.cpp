@@ -28,12 +28,6 @@ constexpr std::array<std::uint32_t, 7> kGridThreads = {32, 64, 128, 192, 256, 38
 constexpr std::size_t kElementBytes = 2;
 constexpr std::uint32_t kReplaysMax = 1000;
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 /// What the ranks tell each other, by turns; the turn after next uses the same places again.
 struct Shared {
   std::mutex mutex;

@@ -22,12 +22,6 @@ constexpr std::array kPaths = {Path::host_inline, Path::host_direct};
 constexpr std::size_t kElementBytes = sizeof(float);
 constexpr std::uint32_t kCallsMax = 256;
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 /// One rank: a session for each path, each with that path pinned.
 class Rank {
  public:

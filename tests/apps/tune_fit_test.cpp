@@ -63,6 +63,12 @@ double cost_of(const std::vector<PathTimes>& all, const std::vector<std::size_t>
   return cost;
 }
 
+TEST(TuneFit, TheMedianIsTheMiddleValue) {
+  EXPECT_EQ(median({5}), 5);
+  EXPECT_EQ(median({9, 1, 4}), 4);
+  EXPECT_EQ(median({8, 2}), 8);
+}
+
 TEST(TuneFit, NoOtherChoiceLosesLess) {
   std::mt19937 random(3);
   std::uniform_real_distribution<double> drawn(1, 1.5);
