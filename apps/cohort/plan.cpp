@@ -12,6 +12,7 @@
 
 #include "engine/plan_slots.hpp"
 #include "generate_options.hpp"
+#include "heap/footprint.hpp"
 #include "model/gguf.hpp"
 #include "model/model_config.hpp"
 
@@ -39,21 +40,6 @@ Examples:
 
   # Longer steps, for a script:
   cohort plan --model SmolLM2.gguf --tp 4 --attn-dp 4 --max-step-tokens 2048 --json)";
-
-std::string_view to_string(FootprintRow::Kind kind) {
-  switch (kind) {
-    case FootprintRow::Kind::own: return "own";
-    case FootprintRow::Kind::pool: return "pool";
-    case FootprintRow::Kind::sync: return "sync";
-    case FootprintRow::Kind::scratch: return "scratch";
-    case FootprintRow::Kind::staging: return "staging";
-    case FootprintRow::Kind::padding: return "padding";
-    case FootprintRow::Kind::retired: return "retired";
-    case FootprintRow::Kind::control: return "control";
-    case FootprintRow::Kind::nccl: return "nccl";
-  }
-  return "";
-}
 
 Json names_of(const std::vector<GroupKind>& groups) {
   Json names = Json::array();
@@ -98,7 +84,7 @@ Json describe_pools(const Plan& plan) {
 Json describe_footprint(const Footprint& planned, std::uint32_t rank_count) {
   Json rows = Json::array();
   for (const FootprintRow& row : planned.rows) {
-    rows.push_back({{"kind", to_string(row.kind)},
+    rows.push_back({{"kind", heap::kind_name(row.kind)},
                     {"name", row.name},
                     {"groups", names_of(row.groups)},
                     {"offset", row.offset},

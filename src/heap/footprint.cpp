@@ -11,21 +11,6 @@
 namespace cohort {
 namespace {
 
-std::string_view kind_name(FootprintRow::Kind kind) {
-  switch (kind) {
-    case FootprintRow::Kind::own: return "own";
-    case FootprintRow::Kind::pool: return "pool";
-    case FootprintRow::Kind::sync: return "sync";
-    case FootprintRow::Kind::scratch: return "scratch";
-    case FootprintRow::Kind::staging: return "staging";
-    case FootprintRow::Kind::padding: return "padding";
-    case FootprintRow::Kind::retired: return "retired";
-    case FootprintRow::Kind::control: return "control";
-    case FootprintRow::Kind::nccl: return "nccl";
-  }
-  return "unknown";
-}
-
 void add_slot_rows(const PlannedSlot& slot, const heap::SlotRegion& region, bool on_device,
                    std::vector<FootprintRow>& rows) {
   rows.push_back({FootprintRow::Kind::own, slot.name, slot.spec.groups, region.offset, slot.bytes(),
@@ -108,6 +93,21 @@ void add_nccl_rows(const Plan& plan, const heap::ArenaLayout& layout, Footprint&
 
 }  // namespace
 
+std::string_view heap::kind_name(FootprintRow::Kind kind) noexcept {
+  switch (kind) {
+    case FootprintRow::Kind::own: return "own";
+    case FootprintRow::Kind::pool: return "pool";
+    case FootprintRow::Kind::sync: return "sync";
+    case FootprintRow::Kind::scratch: return "scratch";
+    case FootprintRow::Kind::staging: return "staging";
+    case FootprintRow::Kind::padding: return "padding";
+    case FootprintRow::Kind::retired: return "retired";
+    case FootprintRow::Kind::control: return "control";
+    case FootprintRow::Kind::nccl: return "nccl";
+  }
+  return "unknown";
+}
+
 Footprint heap::footprint_of(const Plan& plan, const ArenaLayout& layout) {
   Footprint result;
   const bool on_device = plan.options().memory == Memory::cuda;
@@ -169,7 +169,7 @@ std::ostream& operator<<(std::ostream& stream, const Footprint& footprint) {
       if (!groups.empty()) groups += ",";
       groups += to_string(kind);
     }
-    stream << kind_name(row.kind) << "  " << row.name;
+    stream << heap::kind_name(row.kind) << "  " << row.name;
     if (!row.groups.empty()) stream << "  {" << groups << "}";
     if (row.stage) stream << "  stage " << *row.stage;
     stream << "  offset " << row.offset << "  " << format_bytes(row.bytes) << '\n';

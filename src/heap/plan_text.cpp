@@ -6,6 +6,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "heap/rank_list.hpp"
+
 namespace cohort::heap {
 namespace {
 
@@ -42,15 +44,6 @@ std::string pool_line(std::size_t index, const PlannedPool& pool) {
   }
   return "pool " + std::to_string(index) + " '" + pool.name + "': groups {" + groups + "}, bytes " +
          std::to_string(pool.bytes);
-}
-
-std::string rank_list(const std::vector<std::size_t>& ranks) {
-  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
-  for (std::size_t i = 0; i < ranks.size(); ++i) {
-    if (i > 0) text += ", ";
-    text += std::to_string(ranks[i]);
-  }
-  return text;
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 
 #include <cohort/error.hpp>
 
+#include "heap/rank_list.hpp"
+
 namespace cohort::heap {
 namespace {
 
@@ -17,15 +19,6 @@ constexpr std::uint64_t rotate(std::uint64_t value, unsigned bits) noexcept {
 constexpr std::uint64_t mixed(std::uint64_t digest, std::uint64_t word) noexcept {
   digest = rotate(digest ^ word, 27) * 0x9E3779B97F4A7C15ULL;
   return digest ^ digest >> 32U;
-}
-
-std::string rank_list(const std::vector<std::size_t>& ranks) {
-  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
-  for (std::size_t i = 0; i < ranks.size(); ++i) {
-    if (i > 0) text += ", ";
-    text += std::to_string(ranks[i]);
-  }
-  return text;
 }
 
 }  // namespace
