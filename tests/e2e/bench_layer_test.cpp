@@ -103,8 +103,9 @@ TEST(BenchLayer, FlagsOfBenchComeBehindIt) {
 }
 
 test::Finished bench_on_gpus(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), {COHORT_BUILD_DIR "/cohort", "bench", "--quick", "--json",
-                                       "--device", "cuda", "--seconds", "0.001", "--rounds", "1"});
+  const std::string command = COHORT_BUILD_DIR "/cohort";
+  arguments.insert(arguments.begin(), {command, "bench", "--quick", "--json", "--device", "cuda",
+                                       "--seconds", "0.001", "--rounds", "1"});
   return test::Subprocess(arguments, {{"COHORT_CUDA_PLUGIN", COHORT_FAKE_GPUS}})
       .wait(test::patience(std::chrono::seconds(60)));
 }
