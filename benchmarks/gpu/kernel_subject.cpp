@@ -18,8 +18,6 @@ constexpr std::uint64_t kOperandBytesMax = std::uint64_t{132} << 20;
 constexpr std::uint32_t kGeneration = 1;
 /// Threads that run at once on the smallest device that this is meant for.
 constexpr std::uint64_t kResidentThreads = 132 * 2048;
-/// Of 448 threads, as rows of kHidden take them.
-constexpr std::uint64_t kFusedBlocks = 132 * 4;
 
 void require(const cuda::Status& status, const char* what) {
   if (status.code != cuda::Status::Code::ok)
@@ -240,8 +238,8 @@ class KernelSubject final : public GraphSubject {
     const cuda::NormShape shape = cuda::norm_shape(kHidden);
     const std::uint64_t rows = call.bytes / kHidden / bytes_of(call.dtype);
     fused.blocks_per_row = blocks_per_row_;
-    fused.call.blocks = static_cast<std::uint32_t>(std::min(rows, kFusedBlocks / blocks_per_row_)) *
-                        blocks_per_row_;
+    const std::uint64_t rows_max = cuda::kBlocksMax / blocks_per_row_;
+    fused.call.blocks = static_cast<std::uint32_t>(std::min(rows, rows_max)) * blocks_per_row_;
     fused.call.threads = shape.threads;
     fused.call.lines_per_thread = shape.lines_per_thread;
     fused.norm.dtype = call.dtype;

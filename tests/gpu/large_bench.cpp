@@ -1,6 +1,7 @@
-// Times Algorithm::split and the fused norms on two devices, each a graph of equal calls; NCCL's
-// all-reduce with our norm behind it beside them, if a file with NCCL is named. Prints JSON lines.
-//   large_bench [split|fused|all] [libnccl.so.2]
+// Times Algorithm::split, the fused norms and copies on two devices, each a graph of equal calls;
+// NCCL's all-reduce with our norm behind it beside them, if a file with NCCL is named. Prints JSON
+// lines.
+//   large_bench [split|fused|copies|all] [libnccl.so.2]
 
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -31,6 +32,7 @@ struct Config {
   std::uint32_t blocks;
   std::uint32_t threads;
   std::uint32_t lines;
+  bool in_place = false;  // of all_reduce
 };
 
 struct Buffers {
@@ -60,14 +62,13 @@ void time_split(const cuda::Api& api) {
   DeviceGroup group(api, 2, 128 * kMiB);
   const Buffers buffers = make_buffers(group, 128 * kMiB);
   const std::vector<Config> configs = {
-      {Algorithm::split, 64, 512, 1},   {Algorithm::split, 128, 256, 1},
-      {Algorithm::split, 128, 512, 1},  {Algorithm::split, 128, 512, 2},
+      {Algorithm::split, 528, 256, 2},  {Algorithm::split, 132, 512, 2},
       {Algorithm::split, 128, 1024, 1}, {Algorithm::split, 132, 1024, 1},
       {Algorithm::split, 132, 1024, 2}, {Algorithm::split, 256, 512, 1},
-      {Algorithm::split, 256, 512, 2},  {Algorithm::split, 264, 512, 1},
-      {Algorithm::split, 264, 256, 2},  {Algorithm::once, 256, 512, 1},
-      {Algorithm::once, 512, 256, 1},   {Algorithm::once, 512, 512, 1},
-      {Algorithm::once, 512, 512, 2}};
+      {Algorithm::split, 256, 512, 2},  {Algorithm::split, 256, 512, 1, true},
+      {Algorithm::split, 264, 512, 1},  {Algorithm::split, 528, 512, 1},
+      {Algorithm::once, 256, 512, 1},   {Algorithm::once, 512, 256, 1},
+      {Algorithm::once, 512, 512, 1},   {Algorithm::once, 512, 512, 2}};
   for (const Op op : {Op::all_reduce, Op::all_gather, Op::reduce_scatter}) {
     for (const std::uint64_t total : {2 * kMiB, 8 * kMiB, 32 * kMiB, 128 * kMiB}) {
       const std::uint64_t bytes = op == Op::all_reduce ? total : total / 2;
@@ -75,6 +76,7 @@ void time_split(const cuda::Api& api) {
         const std::uint64_t room =
             std::uint64_t{config.blocks} * config.threads * config.lines * 16;
         if (config.algorithm == Algorithm::once && (room < bytes || room > 4 * bytes)) continue;
+        if (config.in_place && op != Op::all_reduce) continue;
         const double us = time_in_graph(group, calls_for(total), [&](std::uint32_t member) {
           cuda::KernelCall call = group.call(member);
           call.op = op;
@@ -86,17 +88,55 @@ void time_split(const cuda::Api& api) {
           call.lines_per_thread = config.lines;
           call.bytes = bytes;
           call.input = buffers.input[member].address();
-          call.output = buffers.output[member].address();
+          call.output = config.in_place ? call.input : buffers.output[member].address();
           check(api.launch(group.device(member), &call), "launch");
         });
         std::printf(
             "{\"op\": \"%s\", \"bytes\": %llu, \"algorithm\": \"%s\", \"blocks\": %u, "
-            "\"threads\": %u, \"lines\": %u, \"us\": %.2f}\n",
+            "\"threads\": %u, \"lines\": %u, \"in_place\": %s, \"us\": %.2f}\n",
             std::string(to_string(op)).c_str(), static_cast<unsigned long long>(total),
             config.algorithm == Algorithm::once ? "once" : "split", config.blocks, config.threads,
-            config.lines, us);
+            config.lines, config.in_place ? "true" : "false", us);
       }
     }
+  }
+}
+
+cuda::KernelCall make_sum(const DeviceGroup& group, const Buffers& buffers, std::uint64_t bytes,
+                          std::uint32_t member) {
+  cuda::KernelCall call = group.call(member);
+  call.op = Op::all_reduce;
+  call.dtype = DType::bf16;
+  call.algorithm = cuda::Algorithm::once;
+  call.protocol = cuda::Protocol::sentinel;
+  call.bytes = bytes;
+  const std::uint64_t lines = (bytes + 15) / 16;
+  call.threads = lines <= 8192 ? 64 : lines <= 16384 ? 128 : 256;
+  call.lines_per_thread = 1;
+  call.blocks = static_cast<std::uint32_t>((lines + call.threads - 1) / call.threads);
+  call.input = buffers.input[member].address();
+  call.output = buffers.output[member].address();
+  return call;
+}
+
+// A copy within each device, alone and behind an all_reduce of as much, as moves of layers have it.
+void time_copies(const cuda::Api& api) {
+  const DeviceGroup group(api, 2, 8 * kMiB);
+  const Buffers buffers = make_buffers(group, 8 * kMiB);
+  for (const std::uint64_t bytes : {kMiB / 64, kMiB / 4, 4 * kMiB}) {
+    const auto copy = [&](std::uint32_t member) {
+      const cuda::CopyPiece piece{
+          buffers.normed[member].address(), buffers.output[member].address(), 1, bytes, 0, 0};
+      check(api.copy_pieces(group.device(member), &piece, 1, group.stream(member)), "copy_pieces");
+    };
+    const double alone = time_in_graph(group, 100, copy);
+    const double behind = time_in_graph(group, 100, [&](std::uint32_t member) {
+      const cuda::KernelCall call = make_sum(group, buffers, bytes, member);
+      check(api.launch(group.device(member), &call), "launch");
+      copy(member);
+    });
+    std::printf("{\"copied_bytes\": %llu, \"us\": %.2f, \"behind_all_reduce_us\": %.2f}\n",
+                static_cast<unsigned long long>(bytes), alone, behind);
   }
 }
 
@@ -166,28 +206,11 @@ cuda::Norm make_norm(const Buffers& buffers, const Rows& rows, std::uint32_t mem
   return norm;
 }
 
-cuda::KernelCall make_sum(const DeviceGroup& group, const Buffers& buffers, const Rows& rows,
-                          std::uint32_t member) {
-  cuda::KernelCall call = group.call(member);
-  call.op = Op::all_reduce;
-  call.dtype = DType::bf16;
-  call.algorithm = cuda::Algorithm::once;
-  call.protocol = cuda::Protocol::sentinel;
-  call.bytes = rows.bytes();
-  const std::uint64_t lines = (rows.bytes() + 15) / 16;
-  call.threads = lines <= 8192 ? 64 : lines <= 16384 ? 128 : 256;
-  call.lines_per_thread = 1;
-  call.blocks = static_cast<std::uint32_t>((lines + call.threads - 1) / call.threads);
-  call.input = buffers.input[member].address();
-  call.output = buffers.output[member].address();
-  return call;
-}
-
 double time_fused(const cuda::Api& api, const DeviceGroup& group, const Buffers& buffers,
                   const Rows& rows, std::uint32_t blocks_per_row) {
   return time_in_graph(group, 100, [&](std::uint32_t member) {
-    cuda::FusedCall fused{make_sum(group, buffers, rows, member), make_norm(buffers, rows, member),
-                          blocks_per_row};
+    cuda::FusedCall fused{make_sum(group, buffers, rows.bytes(), member),
+                          make_norm(buffers, rows, member), blocks_per_row};
     const cuda::NormShape shape = cuda::norm_shape(rows.hidden);
     const auto teams = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(rows.rows, cuda::kBlocksMax / blocks_per_row));
@@ -237,7 +260,7 @@ void time_all_fused(const cuda::Api& api, const char* nccl_file) {
           time_fused(api, group, buffers, {hidden, count, cuda::NormOutput::f8_by_row}, best);
       const double norm = time_unfused(api, group, buffers, rows, nullptr);
       const double unfused = time_unfused(api, group, buffers, rows, [&](std::uint32_t member) {
-        const cuda::KernelCall call = make_sum(group, buffers, rows, member);
+        const cuda::KernelCall call = make_sum(group, buffers, rows.bytes(), member);
         check(api.launch(group.device(member), &call), "launch");
       });
       double plain = 0;
@@ -279,8 +302,10 @@ int run(const std::string& what, const char* nccl_file) {
     return 1;
   }
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  if (what != "fused") time_split(*api);
-  if (what != "split") time_all_fused(*api, nccl_file);
+  const bool all = what == "all";
+  if (all || what == "split") time_split(*api);
+  if (all || what == "fused") time_all_fused(*api, nccl_file);
+  if (all || what == "copies") time_copies(*api);
   return 0;
 }
 

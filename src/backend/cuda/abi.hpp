@@ -82,7 +82,7 @@ struct FaultRecord {
 enum class Algorithm : std::uint8_t {
   once,      ///< one push, one poll: each thread its own lines, no loop over rounds
   two_shot,  ///< `once` twice in one kernel: reduce own part, then pass it on; all_reduce only
-  split,     ///< half of a block's warps push, half consume, in rounds; for large operands
+  split,     ///< some of a block's warps push, the others consume, tile by tile; large operands
 };
 enum class Protocol : std::uint8_t {
   flags,     ///< every 8 bytes carry 4 bytes of sequence; up to kFlagLines lines a source
@@ -109,8 +109,8 @@ struct KernelCall {
   Protocol protocol;
   std::uint32_t root;  ///< of broadcast
   std::uint32_t blocks;
-  std::uint32_t threads;           ///< of a block, a multiple of 32; of `split`, of 64
-  std::uint32_t lines_per_thread;  ///< 1 or 2; of `split`, in each round
+  std::uint32_t threads;           ///< of a block, a multiple of 32; of `split`, of 128
+  std::uint32_t lines_per_thread;  ///< 1 or 2; of `split`, consumed in each tile
   /// all_reduce, broadcast: of the operand; all_gather, reduce_scatter, all_to_all: of one part.
   std::uint64_t bytes;
   /// Of the v-forms, else null: bytes by member; of all_to_allv row by row. Read during `launch`.
@@ -170,7 +170,7 @@ inline constexpr std::uint32_t kHiddenMax = 16384;
 struct FusedCall {
   KernelCall call;
   Norm norm;
-  std::uint32_t blocks_per_row;  ///< that push a row together; `call.blocks` is a multiple of it
+  std::uint32_t blocks_per_row;  ///< that take a row together; `call.blocks` is a multiple of it
 };
 
 /// Bytes to copy or to zero: `rows` pieces of `row_bytes`, each a stride behind the one before.

@@ -306,14 +306,14 @@ void CudaExecutor::launch(Channel& channel, const Call& call, const KernelCall& 
     for_each_launch(kernels, on, limits_, window_counts_,
                     [&](KernelCall& kernel) { put(kernel, [&] { rank_.device.launch(kernel); }); });
   };
-  std::optional<KernelCall> fused;
+  std::optional<FusedPlan> fused;
   if (call.norm != nullptr && !is_on_nccl(path)) {
     const auto hidden = static_cast<std::uint32_t>(call.norm->weight.elements);
     fused = plan_fused(whole, path, hidden, limits_);
   }
   if (fused) {
-    put(*fused, [&] {
-      rank_.device.launch_fused({*fused, device_norm(*call.norm), kFusedBlocksPerRow});
+    put(fused->call, [&] {
+      rank_.device.launch_fused({fused->call, device_norm(*call.norm), fused->blocks_per_row});
     });
     return;
   }

@@ -12,11 +12,21 @@ namespace {
 /// Beyond it the kernel for large operands, which pushes and takes at the same time, gains more
 /// than a second kernel costs.
 constexpr std::uint64_t kFusedBytesMax = std::uint64_t{4} << 20;
+/// As measured on two H200, rows of 2048 to 7168: at most 2 % behind the best, also of 146 rows. A
+/// block that takes rows in turn costs more than blocks that are fewer to a row.
+constexpr std::uint32_t kBlocksPerRowMost = 4;
 
 }  // namespace
 
-std::optional<KernelCall> plan_fused(const KernelCall& call, Path path, std::uint32_t hidden,
-                                     const GridLimits& limits) noexcept {
+std::uint32_t fused_blocks_per_row(std::uint32_t members, std::uint64_t rows) noexcept {
+  if (members != 2) return 1;
+  std::uint32_t blocks = kBlocksPerRowMost;
+  while (blocks > 1 && rows * blocks > kBlocksMax) blocks /= 2;
+  return blocks;
+}
+
+std::optional<FusedPlan> plan_fused(const KernelCall& call, Path path, std::uint32_t hidden,
+                                    const GridLimits& limits) noexcept {
   const std::uint64_t bytes = largest_part_bytes(call);
   if (path == Path::gpu_two_shot || bytes > kFusedBytesMax) return std::nullopt;
   KernelCall fused = call;
@@ -27,14 +37,18 @@ std::optional<KernelCall> plan_fused(const KernelCall& call, Path path, std::uin
   const NormShape shape = norm_shape(hidden);
   // Each peer's header has a thread of its own.
   if (shape.threads + 1 < call.members.count) return std::nullopt;
-  const std::uint32_t blocks_max = std::min(limits.resident_threads / shape.threads, kBlocksMax);
-  if (blocks_max == 0) return std::nullopt;
-  const std::uint64_t row_bytes = std::uint64_t{hidden} * bytes_of(call.dtype);
+  const std::uint64_t rows = bytes / (std::uint64_t{hidden} * bytes_of(call.dtype));
+  const std::uint32_t blocks_per_row = fused_blocks_per_row(call.members.count, rows);
+  const std::uint32_t warps = (shape.threads / 32 + blocks_per_row - 1) / blocks_per_row;
+  const std::uint32_t row_threads = warps * 32 * blocks_per_row;
+  const std::uint32_t rows_max =
+      std::min(limits.resident_threads / row_threads, kBlocksMax / blocks_per_row);
+  if (rows_max == 0) return std::nullopt;
   fused.threads = shape.threads;
   fused.lines_per_thread = shape.lines_per_thread;
   fused.blocks =
-      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(bytes / row_bytes, 1, blocks_max));
-  return fused;
+      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(rows, 1, rows_max)) * blocks_per_row;
+  return FusedPlan{fused, blocks_per_row};
 }
 
 }  // namespace cohort::cuda

@@ -12,13 +12,18 @@
 
 namespace cohort::cuda {
 
-/// Blocks that push a row together.
-inline constexpr std::uint32_t kFusedBlocksPerRow = 1;
+struct FusedPlan {
+  KernelCall call;
+  std::uint32_t blocks_per_row;  ///< FusedCall::blocks_per_row
+};
 
 /// The one launch of a sum whose rows of `hidden` elements are normed. Nothing where it does not
 /// fit, and where the calls one after the other are faster: the bits are the same. `call` stands
 /// for the whole operation.
-std::optional<KernelCall> plan_fused(const KernelCall& call, Path path, std::uint32_t hidden,
-                                     const GridLimits& limits) noexcept;
+std::optional<FusedPlan> plan_fused(const KernelCall& call, Path path, std::uint32_t hidden,
+                                    const GridLimits& limits) noexcept;
+
+/// Blocks that take each of `rows` rows together. Local.
+std::uint32_t fused_blocks_per_row(std::uint32_t members, std::uint64_t rows) noexcept;
 
 }  // namespace cohort::cuda

@@ -19,6 +19,7 @@ constexpr std::uint32_t kFlagLineBytes = kLineBytes / 2;
 constexpr std::uint64_t kOneLineMax = 512 * 512;
 constexpr std::uint32_t kSplitBlocks = 256;
 constexpr std::uint32_t kSplitThreads = 512;
+static_assert(kSplitThreads <= kFlagLines, "threads that count as resident on any device");
 
 constexpr std::array kBuiltInGrid = std::to_array<GridStep>({{64, 128},
                                                              {128, 512},
@@ -96,11 +97,9 @@ bool choose_grid(KernelCall& call, std::uint64_t lines, const GridLimits& limits
 }
 
 void choose_split(KernelCall& call, const GridLimits& limits) noexcept {
-  const std::uint32_t least = std::max(whole_warps(call.members.count - 1), 2 * kWarp);
   call.algorithm = Algorithm::split;
-  call.lines_per_thread = 1;
-  call.threads =
-      std::max(std::min(kSplitThreads, limits.resident_threads / (2 * kWarp) * (2 * kWarp)), least);
+  call.lines_per_thread = call.members.count == 2 && !is_reduction_call(call.op) ? 2 : 1;
+  call.threads = kSplitThreads;
   call.blocks = std::clamp(limits.resident_threads / call.threads, 1U, kSplitBlocks);
 }
 

@@ -19,17 +19,40 @@ KernelCall all_reduce(std::uint64_t rows, std::uint32_t hidden, std::uint32_t me
   return call;
 }
 
-TEST(FusedPlan, HasABlockForEachRowWhileTheyFit) {
+TEST(FusedPlan, HasATeamForEachRowWhileTheyFit) {
   const auto fused = plan_fused(all_reduce(36, 7168), Path::gpu_lamport, 7168, kLimits);
   ASSERT_TRUE(fused);
-  EXPECT_EQ(fused->blocks, 36U);
-  EXPECT_EQ(fused->threads, norm_shape(7168).threads);
-  EXPECT_EQ(fused->lines_per_thread, norm_shape(7168).lines_per_thread);
-  EXPECT_EQ(fused->protocol, Protocol::sentinel);
-  EXPECT_EQ(plan_fused(all_reduce(0, 7168), Path::gpu_ll, 7168, kLimits)->blocks, 1U);
+  EXPECT_EQ(fused->blocks_per_row, 4U);
+  EXPECT_EQ(fused->call.blocks, 36U * 4);
+  EXPECT_EQ(fused->call.threads, norm_shape(7168).threads);
+  EXPECT_EQ(fused->call.lines_per_thread, norm_shape(7168).lines_per_thread);
+  EXPECT_EQ(fused->call.protocol, Protocol::sentinel);
+  EXPECT_EQ(plan_fused(all_reduce(0, 7168), Path::gpu_ll, 7168, kLimits)->call.blocks, 4U);
   const GridLimits narrow{2048};
-  EXPECT_EQ(plan_fused(all_reduce(36, 7168), Path::gpu_lamport, 7168, narrow)->blocks,
-            2048U / norm_shape(7168).threads);
+  // 14 warps a row are 4 for each of 4 blocks, so 512 threads.
+  EXPECT_EQ(plan_fused(all_reduce(36, 7168), Path::gpu_lamport, 7168, narrow)->call.blocks, 4U * 4);
+}
+
+TEST(FusedPlan, HasFewerBlocksARowWhereRowsAreMany) {
+  EXPECT_EQ(fused_blocks_per_row(2, 0), 4U);
+  EXPECT_EQ(fused_blocks_per_row(2, 256), 4U);
+  EXPECT_EQ(fused_blocks_per_row(2, 257), 2U);
+  EXPECT_EQ(fused_blocks_per_row(2, 512), 2U);
+  EXPECT_EQ(fused_blocks_per_row(2, 513), 1U);
+  EXPECT_EQ(fused_blocks_per_row(2, 100'000), 1U);
+  EXPECT_EQ(fused_blocks_per_row(3, 1), 1U);
+  for (const std::uint32_t hidden : {8U, 1024U, 2048U, 7168U, 16384U}) {
+    for (std::uint64_t rows = 1; rows * hidden * 2 <= std::uint64_t{4} << 20;
+         rows += rows / 4 + 1) {
+      const auto fused = plan_fused(all_reduce(rows, hidden), Path::gpu_lamport, hidden, kLimits);
+      ASSERT_TRUE(fused) << rows << " rows of " << hidden;
+      EXPECT_EQ(fused->call.blocks % fused->blocks_per_row, 0U);
+      EXPECT_LE(fused->call.blocks, kBlocksMax);
+      const std::uint32_t of_block = (norm_shape(hidden).threads / 32 + fused->blocks_per_row - 1) /
+                                     fused->blocks_per_row * 32;
+      EXPECT_LE(fused->call.blocks * of_block, kLimits.resident_threads);
+    }
+  }
 }
 
 TEST(FusedPlan, LeavesTheRestToTwoKernels) {
@@ -56,7 +79,7 @@ TEST(FusedPlan, IsTheSameOnAllMembers) {
     call.members.self = self;
     const auto fused = plan_fused(call, Path::gpu_lamport, 1024, kLimits);
     ASSERT_TRUE(fused);
-    EXPECT_EQ(fused->blocks, 5U);
+    EXPECT_EQ(fused->call.blocks, 5U);
   }
 }
 

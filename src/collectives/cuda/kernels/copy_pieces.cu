@@ -1,8 +1,11 @@
 #include <cuda_runtime.h>
 
+#include <algorithm>
+
 #include "backend/cuda/plugin/status.hpp"
 #include "collectives/cuda/kernels/copy_pieces.hpp"
 #include "collectives/cuda/kernels/copy_shape.hpp"
+#include "collectives/cuda/kernels/launch.hpp"
 #include "collectives/cuda/kernels/words.cuh"
 
 namespace cohort::cuda {
@@ -111,13 +114,12 @@ Status launch_copies(const CopyPiece* pieces, std::uint32_t count, StreamHandle 
     args.units += units;
   }
   if (args.units == 0) return succeeded();
-  cudaLaunchConfig_t config{};
-  config.gridDim =
-      dim3(static_cast<unsigned>(args.units < kCopyBlocksMax ? args.units : kCopyBlocksMax));
-  config.blockDim = dim3(kCopyThreads);
-  config.stream = static_cast<cudaStream_t>(stream);
-  COHORT_CUDA_TRY(cudaLaunchKernelEx, &config, copy_all, args);
-  return succeeded();
+  KernelCall grid{};
+  grid.blocks = static_cast<std::uint32_t>(std::min(args.units, kCopyBlocksMax));
+  grid.threads = kCopyThreads;
+  grid.stream = stream;
+  void* parameters[] = {&args};
+  return launch_kernel(reinterpret_cast<const void*>(&copy_all), grid, parameters);
 }
 
 }  // namespace cohort::cuda

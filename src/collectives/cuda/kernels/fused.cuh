@@ -28,7 +28,7 @@ class Fused {
       : call_(args.args.call),
         peer_(args.args.peer),
         norm_(args.norm),
-        shared_(shared),
+        row_team_(shared),
         numbers_(args.args.call.dtype, ReduceOp::sum),
         team_(blockIdx.x / args.blocks_per_row),
         teams_(gridDim.x / args.blocks_per_row),
@@ -42,7 +42,7 @@ class Fused {
     wait_for_kernel_before();
     const Entry entry = load_entry(call_);
     const std::uint32_t rows = call_.in.lines / norm_.lines;
-    NormRow<T, U> first;
+    NormRow<BlockTeam, U> first;
     if (!kScatters && team_ < rows) load_part(first, own_row(team_));
     turn_ = begin_turn(call_, entry, fault_);
     if (!fault_.is_set()) push(rows, first);
@@ -69,14 +69,14 @@ class Fused {
   // --- push -------------------------------------------------------------------------------------
 
   /// This block's part of a row: line u of a thread is begin_ + index(u).
-  __device__ __forceinline__ void load_part(NormRow<T, U>& part, const Line* row) const {
+  __device__ __forceinline__ void load_part(NormRow<BlockTeam, U>& part, const Line* row) const {
 #pragma unroll
     for (int u = 0; u < U; ++u) {
       if (begin_ + index(u) < end_) part.lines[u] = row[begin_ + index(u)];
     }
   }
 
-  __device__ __forceinline__ void push(std::uint32_t rows, NormRow<T, U>& first) {
+  __device__ __forceinline__ void push(std::uint32_t rows, NormRow<BlockTeam, U>& first) {
     for (std::uint32_t k = threadIdx.x; k < peers(); k += blockDim.x) {
       push_header(call_, turn_, peer_[k]);
     }
@@ -84,7 +84,7 @@ class Fused {
       for (std::uint32_t k = 0; k < peers(); ++k) {
         const std::uint32_t count = peer_[k].in.lines / norm_.lines;
         for (std::uint32_t row = team_; row < count; row += teams_) {
-          NormRow<T, U> part;
+          NormRow<BlockTeam, U> part;
           load_part(part, row_of(peer_[k].in, row));
           push_part(peer_[k], row, part);
         }
@@ -98,7 +98,7 @@ class Fused {
   }
 
   __device__ __forceinline__ void push_part(const Peer& peer, std::uint32_t row,
-                                            const NormRow<T, U>& part) {
+                                            const NormRow<BlockTeam, U>& part) {
     const std::uint32_t line = (MEMBERS == 2 ? 0 : peer.to_line) + row * norm_.lines + begin_;
 #pragma unroll
     for (int u = 0; u < U; ++u) {
@@ -112,16 +112,16 @@ class Fused {
   // --- sum --------------------------------------------------------------------------------------
 
   __device__ __forceinline__ void take(std::uint32_t rows) {
-    NormRow<T, U> weight;
-    weight.load(norm_.weight, norm_.lines);
+    NormRow<BlockTeam, U> weight;
+    weight.load(row_team_, norm_.weight, norm_.lines);
     await_headers_ = threadIdx.x < peers();
     std::uint32_t parity = 0;
     for (std::uint32_t row = team_; row < rows; row += teams_, parity ^= 1) {
-      own_.load(own_row(row), norm_.lines);
-      NormRow<T, U> residual;
-      residual.load(norm_.residual + std::uint64_t{row} * norm_.lines, norm_.lines);
+      own_.load(row_team_, own_row(row), norm_.lines);
+      NormRow<BlockTeam, U> residual;
+      residual.load(row_team_, norm_.residual + std::uint64_t{row} * norm_.lines, norm_.lines);
       sum(row);
-      norm_row<T, U>(norm_, row, parity, own_, residual, weight, shared_);
+      norm_row<T>(norm_, row, parity, own_, residual, weight, row_team_);
     }
     // A block without rows has headers to compare all the same.
     if (await_headers_ && !fault_.is_set()) poll(threadIdx.x, 0, 0);
@@ -256,7 +256,7 @@ class Fused {
   const CallArgs& call_;
   const Peer* peer_;
   const NormArgs& norm_;
-  NormShared& shared_;
+  BlockTeam row_team_;
   const Numbers numbers_;
   const std::uint32_t team_;   ///< of the blocks that push a row together
   const std::uint32_t teams_;  ///< rows team_, team_ + teams_, ... are this one's
@@ -267,7 +267,7 @@ class Fused {
   Fault fault_;
   Watch watch_;
   bool await_headers_ = false;
-  NormRow<T, U> own_;
+  NormRow<BlockTeam, U> own_;
   Line got_[kWidth][U];
 };
 

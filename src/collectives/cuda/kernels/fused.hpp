@@ -24,7 +24,8 @@ Status check_norm(const Norm& norm);
 struct FusedKey {
   bool scatters;
   std::uint32_t lines_per_thread;
-  int members;  ///< 2, 8 or 64
+  int members;   ///< 2, 8 or 64
+  bool is_pair;  ///< for two members, by teams of blocks
 };
 /// Null where there is no such kernel.
 const void* find_fused_bf16(const FusedKey& key);

@@ -1,6 +1,7 @@
 #include "backend/cuda/plugin/status.hpp"
 #include "collectives/cuda/kernels/fused.cuh"
 #include "collectives/cuda/kernels/fused.hpp"
+#include "collectives/cuda/kernels/fused_pair.cuh"
 #include "collectives/cuda/kernels/launch.hpp"
 
 namespace cohort::cuda {
@@ -50,7 +51,7 @@ Status check_fused(const FusedCall& fused) {
 template <int MEMBERS>
 Status launch_for(const FusedCall& fused) {
   const KernelCall& call = fused.call;
-  const FusedKey key{call.op != Op::all_reduce, call.lines_per_thread, MEMBERS};
+  const FusedKey key{call.op != Op::all_reduce, call.lines_per_thread, MEMBERS, false};
   const void* kernel = call.dtype == DType::bf16 ? find_fused_bf16(key) : find_fused_f16(key);
   FusedArgs<MEMBERS> args{make_args<MEMBERS>(call, kLineBytes), make_norm_args(fused.norm),
                           fused.blocks_per_row};
@@ -58,12 +59,35 @@ Status launch_for(const FusedCall& fused) {
   return launch_kernel(kernel, call, parameters);
 }
 
+/// Who pushes a line is the same as in `fused`, so that each device decides for itself which of
+/// the two it takes.
+Status launch_pair(const FusedCall& fused) {
+  KernelCall call = fused.call;
+  const FusedKey key{call.op != Op::all_reduce, call.lines_per_thread, 2, true};
+  const void* kernel = call.dtype == DType::bf16 ? find_fused_bf16(key) : find_fused_f16(key);
+  FusedPairArgs args{};
+  args.args = make_args<2>(call, kLineBytes);
+  args.norm = make_norm_args(fused.norm);
+  args.threads = call.threads;
+  args.rows = args.args.call.in.lines / args.norm.lines;
+  args.peer_rows = args.args.peer[0].in.lines / args.norm.lines;
+  const std::uint32_t warps = call.threads / 32;
+  call.threads = (warps + fused.blocks_per_row - 1) / fused.blocks_per_row * 32;
+  void* parameters[] = {&args};
+  return launch_kernel(kernel, call, parameters, fused.blocks_per_row);
+}
+
 }  // namespace
 
 Status launch_fused(const FusedCall& fused) {
   if (Status status = check_fused(fused); !is_ok(status)) return status;
   const std::uint32_t members = fused.call.members.count;
-  if (members == 2) return launch_for<2>(fused);
+  if (members == 2) {
+    bool clusters = false;
+    if (Status status = has_clusters(&clusters); !is_ok(status)) return status;
+    const std::uint32_t most = clusters ? kClusterBlocksMax : 1;
+    return fused.blocks_per_row <= most ? launch_pair(fused) : launch_for<2>(fused);
+  }
   return members <= 8 ? launch_for<8>(fused) : launch_for<kMembersMax>(fused);
 }
 

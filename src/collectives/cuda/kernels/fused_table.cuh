@@ -4,12 +4,14 @@
 
 #include "collectives/cuda/kernels/fused.cuh"
 #include "collectives/cuda/kernels/fused.hpp"
+#include "collectives/cuda/kernels/fused_pair.cuh"
 
 namespace cohort::cuda {
 
 template <class T, bool kScatters, int U>
-const void* find_fused_of_lines(int members) {
-  switch (members) {
+const void* find_fused_of_lines(const FusedKey& key) {
+  if (key.is_pair) return reinterpret_cast<const void*>(&fused_pair<T, kScatters, U>);
+  switch (key.members) {
     case 2: return reinterpret_cast<const void*>(&fused<T, kScatters, U, 2>);
     case 8: return reinterpret_cast<const void*>(&fused<T, kScatters, U, 8>);
     case 64: return reinterpret_cast<const void*>(&fused<T, kScatters, U, 64>);
@@ -20,9 +22,9 @@ const void* find_fused_of_lines(int members) {
 template <class T, bool kScatters>
 const void* find_fused_of_shape(const FusedKey& key) {
   switch (key.lines_per_thread) {
-    case 1: return find_fused_of_lines<T, kScatters, 1>(key.members);
-    case 2: return find_fused_of_lines<T, kScatters, 2>(key.members);
-    case 4: return find_fused_of_lines<T, kScatters, 4>(key.members);
+    case 1: return find_fused_of_lines<T, kScatters, 1>(key);
+    case 2: return find_fused_of_lines<T, kScatters, 2>(key);
+    case 4: return find_fused_of_lines<T, kScatters, 4>(key);
     default: return nullptr;
   }
 }

@@ -37,8 +37,8 @@ Status check_members(const Members& members) {
   return succeeded();
 }
 
-/// Whether programmatic launches work there; asked once of each device.
-Status has_programmatic_launch(bool* has) {
+/// Whether programmatic launches and clusters work there; asked once of each device.
+Status is_of_major_9(bool* has) {
   static std::atomic<std::uint8_t> known[64];  // 0: not asked yet, 1: no, 2: yes
   int device = 0;
   COHORT_CUDA_TRY(cudaGetDevice, &device);
@@ -145,18 +145,25 @@ Status check_call(const KernelCall& call, bool loops) {
   return succeeded();
 }
 
-Status launch_kernel(const void* kernel, const KernelCall& call, void** parameters) {
+Status has_clusters(bool* has) {
+  return is_of_major_9(has);
+}
+
+Status launch_kernel(const void* kernel, const KernelCall& call, void** parameters,
+                     std::uint32_t cluster_blocks) {
   bool programmatic = false;
-  if (Status status = has_programmatic_launch(&programmatic); !is_ok(status)) return status;
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  if (Status status = is_of_major_9(&programmatic); !is_ok(status)) return status;
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {cluster_blocks, 1, 1};
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(call.blocks);
   config.blockDim = dim3(call.threads);
   config.stream = static_cast<cudaStream_t>(call.stream);
-  config.attrs = &attribute;
-  config.numAttrs = programmatic ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = !programmatic ? 0 : cluster_blocks == 0 ? 1 : 2;
   COHORT_CUDA_TRY(cudaLaunchKernelExC, &config, kernel, parameters);
   return succeeded();
 }

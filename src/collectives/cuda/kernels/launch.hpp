@@ -2,6 +2,8 @@
 
 // What launches of all kernels share.
 
+#include <cstdint>
+
 #include "backend/cuda/abi.hpp"
 
 namespace cohort::cuda {
@@ -11,8 +13,14 @@ namespace cohort::cuda {
 Status check_call(const KernelCall& call, bool loops);
 
 /// Puts a kernel into the call's stream. Where the device can, the kernel behind it is brought onto
-/// the device early, so it must begin by waiting for this one.
-Status launch_kernel(const void* kernel, const KernelCall& call, void** parameters);
+/// the device early, so it must begin by waiting for this one. Kernels that send to
+/// blocks of their cluster name its blocks, which needs `has_clusters`: even where that is one they
+/// are illegal without.
+Status launch_kernel(const void* kernel, const KernelCall& call, void** parameters,
+                     std::uint32_t cluster_blocks = 0);
+
+/// Whether blocks of the current device can store into each other's shared memory.
+Status has_clusters(bool* has);
 
 /// Loads a kernel onto the current device, so that it is not loaded behind running kernels.
 Status load_kernel(const void* kernel);

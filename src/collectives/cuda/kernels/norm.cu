@@ -20,15 +20,16 @@ __global__ void __launch_bounds__(kNormThreadsMax)
   __shared__ NormShared shared;
   wait_for_kernel_before();
   let_next_kernel_start();
-  NormRow<T, kLines> weight;
-  weight.load(args.weight, args.lines);
+  BlockTeam team(shared);
+  NormRow<BlockTeam, kLines> weight;
+  weight.load(team, args.weight, args.lines);
   std::uint32_t parity = 0;
   for (std::uint64_t row = blockIdx.x; row < rows; row += gridDim.x, parity ^= 1) {
-    NormRow<T, kLines> x;
-    NormRow<T, kLines> residual;
-    x.load(input + row * args.lines, args.lines);
-    residual.load(args.residual + row * args.lines, args.lines);
-    norm_row<T, kLines>(args, row, parity, x, residual, weight, shared);
+    NormRow<BlockTeam, kLines> x;
+    NormRow<BlockTeam, kLines> residual;
+    x.load(team, input + row * args.lines, args.lines);
+    residual.load(team, args.residual + row * args.lines, args.lines);
+    norm_row<T>(args, row, parity, x, residual, weight, team);
   }
 }
 
@@ -89,8 +90,9 @@ Status load_fused_kernels() {
       if (Status status = load_kernel(kernel); !is_ok(status)) return status;
     }
     for (const bool scatters : {false, true}) {
-      for (const int members : {2, 8, 64}) {
-        const FusedKey key{scatters, lines, members};
+      for (const FusedKey key :
+           {FusedKey{scatters, lines, 2, true}, FusedKey{scatters, lines, 2, false},
+            FusedKey{scatters, lines, 8, false}, FusedKey{scatters, lines, 64, false}}) {
         for (const void* kernel : {find_fused_bf16(key), find_fused_f16(key)}) {
           if (Status status = load_kernel(kernel); !is_ok(status)) return status;
         }

@@ -79,6 +79,24 @@ __device__ inline float largest_of_block(std::uint32_t magnitude, std::uint32_t*
   return __uint_as_float(__reduce_max_sync(0xFFFFFFFF, part));
 }
 
+/// The threads of one block, who take a row together.
+class BlockTeam {
+ public:
+  explicit __device__ BlockTeam(NormShared& shared) : shared_(shared) {}
+
+  /// Of a thread's line in the row.
+  __device__ std::uint32_t index(int line) const { return threadIdx.x + line * blockDim.x; }
+  __device__ float sum(float value, std::uint32_t turn) {
+    return sum_of_block(value, shared_.sums[turn]);
+  }
+  __device__ float largest(std::uint32_t magnitude, std::uint32_t turn) {
+    return largest_of_block(magnitude, shared_.largest[turn]);
+  }
+
+ private:
+  NormShared& shared_;
+};
+
 /// Rounds to the nearest, ties to even; beyond 448 is 448; NaN stays NaN. The first in the low
 /// byte.
 __device__ inline std::uint32_t f8_pair(float first, float second) {
@@ -96,13 +114,38 @@ __device__ Words<2> f8_line(const Line& line, float inverse_scale) {
   return {pairs[0] | pairs[1] << 16, pairs[2] | pairs[3] << 16};
 }
 
-/// Rounds once, ties to even.
+/// Halves by halves, rounded once.
+__device__ inline std::uint32_t add_pairs(Bf16 /*type*/, std::uint32_t left, std::uint32_t right) {
+  constexpr std::uint32_t kOnes = 0x3f803f80;
+  std::uint32_t sum;
+  asm("fma.rn.bf16x2 %0,%1,%2,%3;" : "=r"(sum) : "r"(left), "r"(kOnes), "r"(right));
+  return sum;
+}
+__device__ inline std::uint32_t add_pairs(F16 /*type*/, std::uint32_t left, std::uint32_t right) {
+  std::uint32_t sum;
+  asm("add.rn.f16x2 %0,%1,%2;" : "=r"(sum) : "r"(left), "r"(right));
+  return sum;
+}
+
+/// Rounds once, ties to even: the bits of SumPairs in a third of the instructions. A sum in f32 of
+/// two such numbers is exact, or one of them is too small to bring the other near a tie.
 template <class T>
 __device__ Line added(const Line& left, const Line& right) {
-  const SumPairs<T, 4> adder(DType::bf16, ReduceOp::sum);
-  auto sum = adder.begin(left);
-  adder.add(sum, right);
-  return adder.end(sum);
+  // To the bits of an infinity without its sign it adds up to the sign bit less one.
+  constexpr std::uint32_t kBelowSign = (0x7fffU - T::kInfinity) * 0x10001U;
+  Line sum;
+  std::uint32_t signs = 0;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+    sum.word[k] = add_pairs(T{}, left.word[k], right.word[k]);
+    signs |= (sum.word[k] & 0x7fff7fffU) + kBelowSign;
+  }
+  if ((signs & 0x80008000U) != 0) [[unlikely]] {  // a NaN
+    const uint4 fixed = canonical_pairs(
+        make_uint4(sum.word[0], sum.word[1], sum.word[2], sum.word[3]), T::kInfinity, T::kNanPair);
+    sum = {fixed.x, fixed.y, fixed.z, fixed.w};
+  }
+  return sum;
 }
 
 /// The sum of the squares behind `sum`, element by element.
@@ -147,30 +190,28 @@ __device__ std::uint32_t largest_magnitude(std::uint32_t so_far, const Line& lin
   return so_far;
 }
 
-/// A row of a thread's lines. `kLines` is NormShape::lines_per_thread.
-template <class T, int kLines>
+/// A row of a thread's lines. `kLines` is NormShape::lines_per_thread, `Team` who takes the row.
+template <class Team, int kLines>
 struct NormRow {
   Line lines[kLines];
 
-  static __device__ std::uint32_t index(int line) { return threadIdx.x + line * blockDim.x; }
-
-  __device__ void load(const Line* row, std::uint32_t count) {
+  __device__ void load(const Team& team, const Line* row, std::uint32_t count) {
 #pragma unroll
     for (int line = 0; line < kLines; ++line) {
-      lines[line] = index(line) < count ? row[index(line)] : Line{};
+      lines[line] = team.index(line) < count ? row[team.index(line)] : Line{};
     }
   }
 };
 
-/// Stores a normed row in the output's form. All threads of the block come.
-template <class T, int kLines>
+/// Stores a normed row in the output's form. All threads of the team come.
+template <class T, class Team, int kLines>
 __device__ void store_normed(const NormArgs& args, std::uint64_t row, std::uint32_t turn,
-                             const NormRow<T, kLines>& y, NormShared& shared) {
+                             const NormRow<Team, kLines>& y, Team& team) {
   const std::uint64_t first = row * args.lines;
   if (args.output == NormOutput::plain) {
 #pragma unroll
     for (int line = 0; line < kLines; ++line) {
-      const std::uint32_t index = y.index(line);
+      const std::uint32_t index = team.index(line);
       if (index < args.lines) static_cast<Line*>(args.normed)[first + index] = y.lines[line];
     }
     return;
@@ -184,40 +225,40 @@ __device__ void store_normed(const NormArgs& args, std::uint64_t row, std::uint3
     for (int line = 0; line < kLines; ++line) {
       magnitude = largest_magnitude<T>(magnitude, y.lines[line]);
     }
-    scale = __fdiv_rn(largest_of_block(magnitude, shared.largest[turn]), kF8Largest);
+    scale = __fdiv_rn(team.largest(magnitude, turn), kF8Largest);
     if (scale < kF8SmallestScale) scale = kF8SmallestScale;  // false for NaN, which stays
-    if (threadIdx.x == 0) args.scales[row] = scale;
+    if (team.index(0) == 0) args.scales[row] = scale;
   }
   const float inverse = __frcp_rn(scale);
 #pragma unroll
   for (int line = 0; line < kLines; ++line) {
-    const std::uint32_t index = y.index(line);
+    const std::uint32_t index = team.index(line);
     if (index >= args.lines) continue;
     static_cast<Words<2>*>(args.normed)[first + index] = f8_line<T>(y.lines[line], inverse);
   }
 }
 
 /// Norms a row, of which each thread brings its lines of x and of the residual. All threads of the
-/// block come. `turn` is 0 and 1 by turns for the rows of a block.
-template <class T, int kLines>
+/// team come. `turn` is 0 and 1 by turns for the rows of a team.
+template <class T, class Team, int kLines>
 __device__ void norm_row(const NormArgs& args, std::uint64_t row, std::uint32_t turn,
-                         NormRow<T, kLines> x, const NormRow<T, kLines>& residual,
-                         const NormRow<T, kLines>& weight, NormShared& shared) {
+                         NormRow<Team, kLines> x, const NormRow<Team, kLines>& residual,
+                         const NormRow<Team, kLines>& weight, Team& team) {
   float partial = 0.0F;
 #pragma unroll
   for (int line = 0; line < kLines; ++line) {
-    const std::uint32_t index = x.index(line);
+    const std::uint32_t index = team.index(line);
     x.lines[line] = added<T>(x.lines[line], residual.lines[line]);
     partial = squares<T>(partial, x.lines[line]);
     if (index < args.lines) args.residual_out[row * args.lines + index] = x.lines[line];
   }
-  const float total = sum_of_block(partial, shared.sums[turn]);
+  const float total = team.sum(partial, turn);
   const float inverse = __frsqrt_rn(__fdiv_rn(total, args.elements) + args.epsilon);
 #pragma unroll
   for (int line = 0; line < kLines; ++line) {
     x.lines[line] = scaled<T>(x.lines[line], weight.lines[line], inverse);
   }
-  store_normed<T, kLines>(args, row, turn, x, shared);
+  store_normed<T>(args, row, turn, x, team);
 }
 
 }  // namespace cohort::cuda

@@ -9,7 +9,7 @@ namespace cohort::cuda {
 /// Loads them onto the current device.
 Status load_split_kernels();
 
-/// Puts a call into its stream. Blocks have a multiple of 64 threads, half of which push.
+/// Puts a call into its stream. Blocks have a multiple of 128 threads.
 Status launch_split(const KernelCall& call);
 
 /// What a call needs of its kernel.

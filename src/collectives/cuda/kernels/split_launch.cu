@@ -54,8 +54,8 @@ Status load_split_kernels() {
 
 Status launch_split(const KernelCall& call) {
   if (Status status = check_call(call, true); !is_ok(status)) return status;
-  if (call.threads % 64 != 0) {
-    return failure(Status::Code::usage, "launch: split takes a multiple of 64 threads, not %u",
+  if (call.threads % 128 != 0) {
+    return failure(Status::Code::usage, "launch: split takes a multiple of 128 threads, not %u",
                    call.threads);
   }
   if (call.members.count == 2) return launch_for<2>(call);
