@@ -174,7 +174,7 @@ void CudaExecutor::launch_stand_ins(Channel& channel, const Call& call, Path pat
   };
   if (call.norm != nullptr) {
     const auto hidden = static_cast<std::uint32_t>(call.norm->weight.elements);
-    if (auto fused = plan_fused(whole, path, hidden, limits_)) return put(*fused);
+    if (auto fused = plan_fused(whole, path, hidden, limits_)) return put(fused->call);
   }
   for_each_launch(whole, path, limits_, window_counts_, put);
 }
