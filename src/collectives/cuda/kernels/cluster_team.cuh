@@ -1,8 +1,8 @@
 #pragma once
 
 // The threads of several blocks that take a row together: a cluster, whose blocks store into each
-// other's shared memory. A row that one block takes alone passes through one multiprocessor, at
-// some 100 KB a microsecond; spread over a few of them it does not.
+// other's shared memory. A row that one block takes alone passes through one multiprocessor five
+// times; spread over a few of them it is faster.
 //
 // A thread has the lines, and its warp's sum the place, that they have where one block takes the
 // row, so the row's squares are added in the same order. Devices without clusters have teams of one
@@ -44,15 +44,15 @@ class ClusterTeam {
     first_ = thread < threads ? thread : kNoLine;
   }
 
-  std::uint32_t __device__ number() const {
+  __device__ std::uint32_t number() const {
     return number_;
   }
   /// Of the grid.
-  std::uint32_t __device__ count() const {
+  __device__ std::uint32_t count() const {
     return count_;
   }
   /// Of a thread's line in the row; beyond every row if it has none.
-  std::uint32_t __device__ index(int line) const {
+  __device__ std::uint32_t index(int line) const {
     return first_ + line * threads_;
   }
 
