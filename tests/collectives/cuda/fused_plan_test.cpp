@@ -55,6 +55,32 @@ TEST(FusedPlan, HasFewerBlocksARowWhereRowsAreMany) {
   }
 }
 
+/// Blocks that fit together on a device with 132 multiprocessors.
+std::uint32_t capacity(std::uint32_t block_threads, std::uint32_t registers) {
+  return 132 * (65536 / registers / block_threads);
+}
+
+TEST(FusedPlan, LeavesRoomForRanksThatShareADevice) {
+  for (const std::uint32_t members : {2U, 3U, 8U}) {
+    for (const std::uint32_t sharers : {2U, 3U}) {
+      const GridLimits shared{132 * 2048 / (sharers * 2)};
+      for (std::uint32_t hidden = 1024; hidden <= 16384; hidden += 512) {
+        for (const std::uint64_t rows : {1U, 100U, 256U, 257U, 600U}) {
+          const auto fused =
+              plan_fused(all_reduce(rows, hidden, members), Path::gpu_lamport, hidden, shared);
+          if (!fused) continue;
+          const NormShape shape = norm_shape(hidden);
+          const std::uint32_t of_row = fused->blocks_per_row;
+          const std::uint32_t threads = (shape.threads / 32 + of_row - 1) / of_row * 32;
+          const std::uint32_t registers = members == 2 && shape.lines_per_thread == 1 ? 64 : 128;
+          EXPECT_LE(sharers * fused->call.blocks, capacity(threads, registers))
+              << members << " members, " << rows << " rows of " << hidden;
+        }
+      }
+    }
+  }
+}
+
 TEST(FusedPlan, LeavesTheRestToTwoKernels) {
   const auto is_fused = [](const KernelCall& call, std::uint32_t hidden, Path path,
                            const GridLimits& limits = kLimits) {
