@@ -29,7 +29,7 @@ bool has_symmetric_kernels(Op op) noexcept {
 /// nccl::Call::count.
 std::uint64_t nccl_count(const Call& call, std::uint32_t size) noexcept {
   switch (call.op) {
-    case Op::reduce_scatter: return call.output.elements;
+    case Op::reduce_scatter:
     case Op::broadcast: return call.output.elements;
     case Op::all_to_all: return call.input.elements / size;
     default: return call.input.elements;
