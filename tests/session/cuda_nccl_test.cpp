@@ -186,7 +186,8 @@ using PathAndRanks = std::tuple<Path, std::uint32_t>;
 class NcclContract : public testing::TestWithParam<PathAndRanks> {};
 
 TEST_P(NcclContract, Holds) {
-  const auto [path, ranks] = GetParam();
+  const Path path = std::get<0>(GetParam());
+  const std::uint32_t ranks = std::get<1>(GetParam());
   const Layout layout({.tp = ranks});
   const auto results = run(ranks, [&](World& world) {
     Session session = commit(world, contract::collective_plan(layout, options_of(path)));
