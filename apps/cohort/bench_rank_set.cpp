@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <cstddef>
 #include <cstring>
+#include <string_view>
 
 #include <cohort/error.hpp>
 
@@ -235,16 +237,34 @@ std::vector<std::string> RankSet::ask(const std::string& line) {
   return answers;
 }
 
+/// Of "times N": a run may have been of many calls.
+std::size_t RankSet::count_of_times(const std::string& answer, std::size_t most) {
+  constexpr std::string_view kTimes = "times ";
+  std::size_t count = 0;
+  const char* const end = answer.data() + answer.size();
+  if (answer.starts_with(kTimes)) {
+    const auto [rest, error] = std::from_chars(answer.data() + kTimes.size(), end, count);
+    if (error == std::errc{} && rest == end && count >= 1 && count <= most) return count;
+  }
+  fail("it answered '" + answer + "'");
+}
+
 std::vector<float> RankSet::time(const Job& job) {
   const std::string sent = "time " + to_line(job) + "\n";
   for (const UniqueFd& rank : ranks_) {
     static_cast<void>(::send(rank.get(), sent.data(), sent.size(), MSG_NOSIGNAL));
   }
-  std::vector<float> longest(job.count, 0);
-  std::vector<float> times(job.count);
+  std::vector<float> longest;
+  std::vector<float> times;
   for (std::uint32_t rank = 0; rank < rank_count(); ++rank) {
-    const std::string answer = read_line(rank);
-    if (answer != "times " + std::to_string(job.count)) fail("it answered '" + answer + "'");
+    const std::size_t count = count_of_times(read_line(rank), job.count);
+    if (rank == 0) {
+      longest.resize(count, 0);
+      times.resize(count);
+    } else if (count != times.size()) {
+      fail("its ranks timed " + std::to_string(times.size()) + " and " + std::to_string(count) +
+           " runs");
+    }
     read_bytes(rank, times.data(), times.size() * sizeof(float));
     for (std::size_t i = 0; i < times.size(); ++i) longest[i] = std::max(longest[i], times[i]);
   }

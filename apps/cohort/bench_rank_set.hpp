@@ -42,7 +42,8 @@ class RankSet {
 
   /// Sends `line` to every rank; one answer of each, by rank. Throws: Error{peer_failed}.
   std::vector<std::string> ask(const std::string& line);
-  /// Runs a job; us per call, the longest of all ranks'. Throws: Error{peer_failed}.
+  /// Runs a job; us per call, the longest of all ranks', one for each run: at most as many as the
+  /// job has calls. Throws: Error{peer_failed}.
   std::vector<float> time(const Job& job);
 
  private:
@@ -50,6 +51,7 @@ class RankSet {
   void accept_ranks(const UniqueFd& listener);
   void read_bytes(std::uint32_t rank, void* data, std::size_t bytes);
   std::string read_line(std::uint32_t rank);
+  std::size_t count_of_times(const std::string& answer, std::size_t most);
   [[noreturn]] void fail(const std::string& what);
   std::string last_words() const;
   bool ended() noexcept;

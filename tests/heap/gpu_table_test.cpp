@@ -16,7 +16,6 @@ namespace cohort {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 using Json = nlohmann::ordered_json;
 
 const Machine kMachine{"Some CPU", 8, 2};
