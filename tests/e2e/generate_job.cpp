@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <fstream>
+#include <optional>
 #include <sstream>
+#include <stdexcept>
 #include <thread>
 
 #include "base/clock.hpp"
@@ -104,16 +106,17 @@ nlohmann::json GenerateJob::run_json(const std::string& flags,
 }
 
 pid_t GenerateJob::pid_of_rank(std::uint32_t rank) const {
-  pid_t found = -1;
-  EXPECT_TRUE(becomes_true([&] {
+  std::optional<pid_t> found;
+  const bool started = becomes_true([&] {
     const auto of_test = processes_with_variable(kMark, mark_);
     for (const pid_t pid : processes_with_variable("COHORT_RANK", std::to_string(rank))) {
       if (std::ranges::find(of_test, pid) != of_test.end()) found = pid;
     }
-    return found != -1;
-  })) << "rank "
-      << rank << " did not start";
-  return found;
+    return found.has_value();
+  });
+  // Whoever takes a number that is none for a process signals all of them.
+  if (!started) throw std::runtime_error("rank " + std::to_string(rank) + " did not start");
+  return *found;
 }
 
 void expect_tokens(const nlohmann::json& result, const std::vector<GoldenTexts::Prompt>& golden) {

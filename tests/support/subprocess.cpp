@@ -77,6 +77,7 @@ Subprocess::~Subprocess() {
 }
 
 void Subprocess::signal(int number) const {
+  if (pid_ <= 0) throw std::logic_error("the process has ended");  // -1 would be all processes
   ::kill(pid_, number);
 }
 
