@@ -180,7 +180,8 @@ TEST(TuneCuda, PathsOfGpusCanBePinned) {
   const OverFake over_fake;
   const auto outcome = bench_layer({"--path", "gpu_lamport", "--json"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
-  for (const auto& row : nlohmann::json::parse(outcome.output).at("rows")) {
+  const auto document = nlohmann::json::parse(outcome.output);
+  for (const auto& row : document.at("rows")) {
     for (const auto& call : row.at("calls")) EXPECT_EQ(call.at("path"), "gpu_lamport");
   }
 }
