@@ -80,7 +80,6 @@ class Channel {
     auto* entry = reinterpret_cast<Entry*>(::dlsym(library, cuda::kEntrySymbol));
     api = entry != nullptr ? entry(cuda::kAbiVersion) : nullptr;
     if (api == nullptr) throw std::runtime_error("the plugin is of another version");
-    if (api->launch == nullptr) throw std::runtime_error("the plugin has no kernels");
     require(api->open(ranks.rank(), &device), "open");
   }
 
@@ -275,10 +274,8 @@ std::vector<std::unique_ptr<Subject>> kernel_subjects(Ranks& ranks, Gpu& gpu,
   add("kernel_once", cuda::Algorithm::once, cuda::Protocol::sentinel, 0);
   add("kernel_two_shot", cuda::Algorithm::two_shot, cuda::Protocol::sentinel, 0);
   add("kernel_split", cuda::Algorithm::split, cuda::Protocol::sentinel, 0);
-  if (channel->api->launch_fused != nullptr) {
-    add("kernel_fused", cuda::Algorithm::once, cuda::Protocol::sentinel, 1);
-    add("kernel_fused_4", cuda::Algorithm::once, cuda::Protocol::sentinel, 4);
-  }
+  add("kernel_fused", cuda::Algorithm::once, cuda::Protocol::sentinel, 1);
+  add("kernel_fused_4", cuda::Algorithm::once, cuda::Protocol::sentinel, 4);
   return subjects;
 }
 

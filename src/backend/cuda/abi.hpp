@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 10;
+inline constexpr std::uint32_t kAbiVersion = 11;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -188,7 +188,7 @@ inline constexpr std::uint32_t kCopyPiecesMax = 48;
 /// A graph made ready to run.
 using GraphHandle = void*;
 
-/// Functions take a `Device*` of `open`. All but those that say so return at once.
+/// Has every function. They take a `Device*` of `open`. All but those that say so return at once.
 struct Api {
   std::uint32_t abi_version;
 
@@ -251,7 +251,7 @@ struct Api {
   /// Puts one kernel into the stream or graph that copies all pieces within memory of this device,
   /// in no particular order. `usage` for more than kCopyPiecesMax.
   Status (*copy_pieces)(Device* device, const CopyPiece* pieces, std::uint32_t count,
-                        StreamHandle stream) = nullptr;
+                        StreamHandle stream);
   /// Whether everything in the stream has ended, without waiting.
   Status (*is_done)(Device* device, StreamHandle stream, bool* done);
   Status (*is_capturing)(Device* device, StreamHandle stream, bool* capturing);
@@ -260,18 +260,18 @@ struct Api {
   /// thread, which may call nothing of CUDA. `usage` if the stream is not being captured; after a
   /// failure nobody calls `release`.
   Status (*retain_in_graph)(Device* device, StreamHandle stream, void (*release)(void* held),
-                            void* held) = nullptr;
+                            void* held);
 
   // --- streams and graphs of our own, for measurements; engines bring theirs --------------------
 
-  Status (*create_stream)(Device* device, StreamHandle* stream) = nullptr;
-  void (*destroy_stream)(Device* device, StreamHandle stream) = nullptr;
+  Status (*create_stream)(Device* device, StreamHandle* stream);
+  void (*destroy_stream)(Device* device, StreamHandle stream);
   /// What this thread puts into the stream from here on becomes a graph instead.
-  Status (*begin_capture)(Device* device, StreamHandle stream) = nullptr;
-  Status (*end_capture)(Device* device, StreamHandle stream, GraphHandle* graph) = nullptr;
-  Status (*launch_graph)(Device* device, GraphHandle graph, StreamHandle stream) = nullptr;
+  Status (*begin_capture)(Device* device, StreamHandle stream);
+  Status (*end_capture)(Device* device, StreamHandle stream, GraphHandle* graph);
+  Status (*launch_graph)(Device* device, GraphHandle graph, StreamHandle stream);
   /// Once no launch of it is under way.
-  void (*destroy_graph)(Device* device, GraphHandle graph) = nullptr;
+  void (*destroy_graph)(Device* device, GraphHandle graph);
 };
 
 }  // namespace cohort::cuda
