@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <thread>
 
 #include <cohort/error.hpp>
@@ -26,8 +25,6 @@ using host::input_bytes;
 using host::output_bytes;
 
 namespace {
-
-constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
 Address address(const void* memory) noexcept {
   return OpenDevice::host(memory);
@@ -66,8 +63,8 @@ CudaExecutor::CudaExecutor(const CudaRank& rank, const Plan& plan, const heap::A
       crowded_(options.crowded),
       nccl_(options.nccl),
       generation_(options.generation),
-      is_first_(previous == nullptr) {
-  first_channel_.fill(kNone);
+      is_first_(previous == nullptr),
+      channel_index_(plan.options().lanes) {
   limits_.table = &table_;
   if (previous == nullptr) {
     rank_.device.fill(address(rank.arena.local()), 0, sizeof(SessionWords));
@@ -87,8 +84,7 @@ void CudaExecutor::open(const heap::ChannelRegion& region, const CudaExecutor* p
   const WorldRank self = rank_.domain.rank();
   const auto instance = plan_->layout().group_index(region.kind, self);
   if (!instance) return;  // a rank that is no leader has no such group
-  std::size_t& first = first_channel_[static_cast<std::size_t>(region.kind)];
-  if (first == kNone) first = channels_.size();
+  channel_index_.add(region.kind, channels_.size());
   auto channel = std::make_unique<Channel>();
   channel->region = region;
   channel->identity = {region.kind, *instance, region.lane, options.generation};
@@ -147,23 +143,8 @@ void CudaExecutor::attach() {
   if (is_first_) rank_.watch.set_reader(this);
 }
 
-CudaExecutor::Channel& CudaExecutor::channel_of(GroupKind kind, Lane lane) {
-  const std::size_t first = first_channel_[static_cast<std::size_t>(kind)];
-  if (first == kNone) {
-    throw Error(ErrorCode::usage,
-                "group " + std::string(to_string(kind)) +
-                    " is named by no slot that this rank holds and by no pool, so no memory was "
-                    "planned for it");
-  }
-  if (lane.index() >= plan_->options().lanes) {
-    throw Error(ErrorCode::usage, "lane " + std::to_string(lane.index()) + " of a plan with " +
-                                      std::to_string(plan_->options().lanes) + " lanes");
-  }
-  return *channels_[first + lane.index()];
-}
-
 Verdict CudaExecutor::run(GroupKind kind, const Call& call) {
-  Channel& channel = channel_of(kind, call.lane);
+  Channel& channel = *channels_[channel_index_.at(kind, call.lane)];
   check(to_string(call.op));
   if (MadeCall* const made = find_made(channel, call)) {
     return launch_again(channel, *made, call.stream);

@@ -28,6 +28,7 @@
 #include "backend/backend.hpp"
 #include "backend/cuda/device.hpp"
 #include "backend/host/domain.hpp"
+#include "collectives/channel_index.hpp"
 #include "collectives/cuda/channel_notes.hpp"
 #include "collectives/cuda/fault_watch.hpp"
 #include "collectives/cuda/launch_plan.hpp"
@@ -112,7 +113,6 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   std::uint32_t size_of(const Channel& channel) const noexcept {
     return channel.base.members.count;
   }
-  Channel& channel_of(GroupKind kind, Lane lane);
   void open(const heap::ChannelRegion& region, const CudaExecutor* previous,
             const CudaExecutorOptions& options);
   void initialise(const Channel& channel, std::uint64_t sequence) const;
@@ -175,10 +175,10 @@ class CudaExecutor final : public collectives::Executor, public FaultReader {
   NcclCalls* nccl_;
   std::uint32_t generation_;
   bool is_first_;  // else another one reads fault records until this one inherits its ledger
-  std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)
-  std::array<std::size_t, kGroupKindCount> first_channel_{};  // by kind; kNone if not planned
-  std::vector<std::uint64_t> counts_;                         // of the call in hand, in bytes
-  std::vector<std::uint64_t> window_counts_;                  // of a window of it
+  std::vector<std::unique_ptr<Channel>> channels_;  // by (kind, lane)
+  collectives::ChannelIndex channel_index_;
+  std::vector<std::uint64_t> counts_;         // of the call in hand, in bytes
+  std::vector<std::uint64_t> window_counts_;  // of a window of it
 };
 
 }  // namespace cohort::cuda

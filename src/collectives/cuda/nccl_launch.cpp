@@ -89,9 +89,9 @@ CudaExecutor::Choice CudaExecutor::choice_of(const Channel& channel, const Call&
 /// Sums stand for all reductions.
 PathChoice CudaExecutor::settled(GroupKind kind, Op op, DType dtype, std::size_t bytes,
                                  PathChoice choice) const {
-  const std::size_t first = first_channel_[static_cast<std::size_t>(kind)];
-  if (!is_on_nccl(choice.path) || nccl_ == nullptr || first >= channels_.size()) return choice;
-  const Channel& channel = *channels_[first];
+  const auto first = channel_index_.first_of(kind);
+  if (!is_on_nccl(choice.path) || nccl_ == nullptr || !first) return choice;
+  const Channel& channel = *channels_[*first];
   nccl::PathQuery query;
   query.op = op;
   query.dtype = dtype;

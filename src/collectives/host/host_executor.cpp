@@ -25,8 +25,6 @@ using collectives::Place;
 
 namespace {
 
-constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
-
 /// When a call ended. After the last wait one so small takes less time than a look at the clock.
 std::uint64_t end_ticks(const Exchange& exchange, Path path) noexcept {
   constexpr std::size_t kTinyBytes = 256;
@@ -78,8 +76,8 @@ HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
       rings_(&rings),
       pools_(options.pools),
       slots_in_arena_(layout.slots_in_arena),
-      crowded_(options.crowded) {
-  first_channel_.fill(kNone);
+      crowded_(options.crowded),
+      channel_index_(plan.options().lanes) {
   std::size_t largest_group = 1;
   const std::uint32_t stage = plan.layout().pipeline_stage(domain.rank());
   for (const heap::ChannelRegion& region : layout.channels) {
@@ -89,9 +87,8 @@ HostExecutor::HostExecutor(Domain& domain, const Arena& arena, const Plan& plan,
       Channel::initialise(arena.local(), region, options.first_sequence);
       PairChannel::initialise(arena.local(), region.messages, options.first_sequence);
     }
-    std::size_t& first = first_channel_[static_cast<std::size_t>(region.kind)];
     if (!index) continue;  // a rank that is no leader has no such group
-    if (first == kNone) first = channels_.size();
+    channel_index_.add(region.kind, channels_.size());
     const auto ranks = plan_->layout().group_of(region.kind, domain.rank());
     const auto self = std::find(ranks.begin(), ranks.end(), domain.rank()) - ranks.begin();
     largest_group = std::max(largest_group, ranks.size());
@@ -113,23 +110,8 @@ void HostExecutor::attach() {
   for (const auto& channel : channels_) channel->attach();
 }
 
-Channel& HostExecutor::channel_of(GroupKind kind, Lane lane) {
-  const std::size_t first = first_channel_[static_cast<std::size_t>(kind)];
-  if (first == kNone) {
-    throw Error(ErrorCode::usage,
-                "group " + std::string(to_string(kind)) +
-                    " is named by no slot that this rank holds and by no pool, so no memory was "
-                    "planned for it");
-  }
-  if (lane.index() >= plan_->options().lanes) {
-    throw Error(ErrorCode::usage, "lane " + std::to_string(lane.index()) + " of a plan with " +
-                                      std::to_string(plan_->options().lanes) + " lanes");
-  }
-  return *channels_[first + lane.index()];
-}
-
 Verdict HostExecutor::run(GroupKind kind, const Call& call) {
-  Channel& channel = channel_of(kind, call.lane);
+  Channel& channel = *channels_[channel_index_.at(kind, call.lane)];
   if (collectives::is_message(call.op)) return run_message(channel, call);
   const PathChoice choice = choice_of(channel, call);
   const Verdict verdict =

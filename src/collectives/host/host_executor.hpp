@@ -13,6 +13,7 @@
 
 #include <cohort/plan.hpp>
 
+#include "collectives/channel_index.hpp"
 #include "collectives/executor.hpp"
 #include "collectives/host/channel.hpp"
 #include "collectives/host/exchange.hpp"
@@ -63,7 +64,6 @@ class HostExecutor final : public collectives::Executor {
     std::optional<heap::HeapOperand> output;
   };
 
-  Channel& channel_of(GroupKind kind, Lane lane);
   Verdict run_local(Channel& channel, const collectives::Call& call);
   Verdict run_shared(Channel& channel, const collectives::Call& call, PathChoice choice);
   std::optional<std::string> prepare(const Channel& channel, const collectives::Call& call,
@@ -117,11 +117,11 @@ class HostExecutor final : public collectives::Executor {
   heap::Pools* pools_;
   bool slots_in_arena_;
   bool crowded_;
-  std::vector<std::unique_ptr<Channel>> channels_;            // by (kind, lane)
-  std::vector<std::unique_ptr<PairChannel>> pairs_;           // by channel; null without send_recv
-  std::size_t reader_count_ = 0;                              // channels, then peers to send to
-  std::array<std::size_t, kGroupKindCount> first_channel_{};  // by kind; kNone if not planned
-  std::vector<const std::byte*> operand_scratch_;             // one per member of the largest group
+  std::vector<std::unique_ptr<Channel>> channels_;   // by (kind, lane)
+  std::vector<std::unique_ptr<PairChannel>> pairs_;  // by channel; null without send_recv
+  std::size_t reader_count_ = 0;                     // channels, then peers to send to
+  collectives::ChannelIndex channel_index_;
+  std::vector<const std::byte*> operand_scratch_;  // one per member of the largest group
   std::byte* result_ = nullptr;  // of the all_reduce or relayed broadcast in flight
 };
 
