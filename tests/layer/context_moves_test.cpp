@@ -5,19 +5,13 @@
 
 #include <cohort/cohort.hpp>
 
-#include "session/device_api.hpp"
-#include "support/fake_cuda.hpp"
+#include "support/over_fake.hpp"
 #include "support/ranks.hpp"
 
 namespace cohort {
 namespace {
 
 using test::RankMode;
-
-const bool kOverFake = [] {
-  set_device_api(&test::fake_cuda_api());
-  return true;
-}();
 
 constexpr std::size_t kWidth = 6;
 constexpr std::size_t kRowsMax = 64;

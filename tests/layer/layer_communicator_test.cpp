@@ -6,8 +6,7 @@
 #include <cohort/layer_communicator.hpp>
 
 #include "layer/layouts.hpp"
-#include "session/device_api.hpp"
-#include "support/fake_cuda.hpp"
+#include "support/over_fake.hpp"
 #include "support/ranks.hpp"
 
 namespace cohort {
@@ -18,12 +17,6 @@ using test::kEverywhere;
 using test::kReplica;
 using test::name_of;
 using test::RankMode;
-
-/// GPUs are those of the fake, whose memory the host may touch, in processes of ranks as well.
-const bool kOverFake = [] {
-  set_device_api(&test::fake_cuda_api());
-  return true;
-}();
 
 /// Narrow rows travel inline with their headers, wide ones are read where they lie.
 struct Widths {

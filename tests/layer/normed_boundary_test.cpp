@@ -10,8 +10,7 @@
 
 #include "base/bf16.hpp"
 #include "layer/layouts.hpp"
-#include "session/device_api.hpp"
-#include "support/fake_cuda.hpp"
+#include "support/over_fake.hpp"
 #include "support/ranks.hpp"
 
 namespace cohort {
@@ -20,11 +19,6 @@ namespace {
 using test::name_of;
 using test::RankMode;
 using Bits = std::vector<std::uint16_t>;
-
-const bool kOverFake = [] {
-  set_device_api(&test::fake_cuda_api());
-  return true;
-}();
 
 constexpr std::size_t kHidden = 64;
 

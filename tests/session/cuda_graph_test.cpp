@@ -16,9 +16,7 @@
 #include <cohort/cohort.hpp>
 
 #include "contract/graph_contract.hpp"
-#include "session/device_api.hpp"
-#include "support/fake_cuda.hpp"
-#include "support/ranks.hpp"
+#include "session/cuda_ranks.hpp"
 
 namespace cohort {
 namespace {
@@ -27,12 +25,6 @@ using namespace std::chrono_literals;
 using test::FakeStream;
 using test::RankMode;
 using testing::HasSubstr;
-
-/// Every test is over the fake, its ranks in processes of their own as well.
-const bool kOverFake = [] {
-  set_device_api(&test::fake_cuda_api());
-  return true;
-}();
 
 constexpr SlotId kSlot{0};
 constexpr std::uint32_t kLeases = 2;
@@ -71,13 +63,7 @@ void replay(Session& session, FakeStream& stream, const Replay& graph, float* da
 }
 
 std::string usage_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::usage) << error.what();
-    return error.what();
-  }
-  return "no error";
+  return test::error_of(call, ErrorCode::usage);
 }
 
 class CudaGraph : public testing::TestWithParam<RankMode> {};

@@ -16,14 +16,13 @@
 #include "backend/host/domain.hpp"
 #include "contract/collective_contract.hpp"
 #include "heap/plan_text.hpp"
-#include "session/device_api.hpp"
-#include "support/fake_cuda.hpp"
+#include "session/cuda_ranks.hpp"
 #include "support/fake_nccl.hpp"
-#include "support/ranks.hpp"
 
 namespace cohort {
 namespace {
 
+using test::expect_all;
 using test::FakeNcclFaults;
 using test::FakeStream;
 using test::RankMode;
@@ -69,28 +68,9 @@ RankFaults on_all(const FakeNcclFaults& faults) {
   return [faults](WorldRank) { return faults; };
 }
 
-void expect_all(const std::vector<test::RankResult>& results, ErrorCode code,
-                const std::vector<std::string>& parts) {
-  for (std::size_t rank = 0; rank < results.size(); ++rank) {
-    ASSERT_TRUE(results[rank].error) << "rank " << rank;
-    EXPECT_EQ(results[rank].error->code(), code) << results[rank].error->what();
-    for (const std::string& part : parts) {
-      EXPECT_THAT(results[rank].error->what(), HasSubstr(part)) << "rank " << rank;
-    }
-  }
-}
-
 /// An all_reduce of ones in a slot.
-Verdict sum_ones(Session& session, std::size_t elements = 1000) {
-  const Group tp = session.group(GroupKind::tp);
-  const Buffer buffer = session.take(SlotId{0});
-  std::fill_n(buffer.as<float>(), elements, 1.0F);
-  const Verdict verdict = tp.all_reduce(buffer.elements(elements), ReduceOp::sum);
-  session.wait({});
-  for (std::size_t i = 0; i < elements; ++i) {
-    EXPECT_EQ(buffer.as<float>()[i], static_cast<float>(tp.size())) << i;
-  }
-  return verdict;
+Verdict sum_ones(Session& session) {
+  return test::sum_of_ones(session, 1000);
 }
 
 /// The same of memory outside the arena, and of another type.

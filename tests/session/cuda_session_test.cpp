@@ -1,14 +1,9 @@
 // Sessions in GPU memory, over the fake of tests/support: what the library decides, without a GPU.
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <cmath>
-#include <cstring>
-#include <optional>
-#include <thread>
+#include <cstddef>
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -16,79 +11,20 @@
 
 #include <cohort/cohort.hpp>
 
-#include "session/device_api.hpp"
+#include "session/cuda_ranks.hpp"
 #include "session/session_state.hpp"
-#include "support/fake_cuda.hpp"
-#include "support/ranks.hpp"
 
 namespace cohort {
 namespace {
 
+using test::error_of;
+using test::expect_all;
 using test::FakeStream;
+using test::kElements;
+using test::plan_of;
 using test::RankMode;
+using test::sum_ones;
 using testing::HasSubstr;
-
-/// Every test is over the fake, its ranks in processes of their own as well.
-const bool kOverFake = [] {
-  set_device_api(&test::fake_cuda_api());
-  return true;
-}();
-
-constexpr std::size_t kElements = 4096;
-
-Plan plan_of(std::uint32_t tp, PlanOptions options = {}) {
-  options.memory = Memory::cuda;
-  Plan plan(Layout{{.tp = tp}}, options);
-  static_cast<void>(plan.slot("x", {.groups = {GroupKind::tp},
-                                    .rows_max = kElements,
-                                    .row_elements = 1,
-                                    .depth = 2,
-                                    .leases = 1}));
-  static_cast<void>(
-      plan.slot("world", {.groups = {GroupKind::world}, .rows_max = kElements, .row_elements = 1}));
-  return plan;
-}
-
-/// One all_reduce of ones on tp, and whether it gave the group's size.
-void sum_ones(Session& session, std::size_t elements = 100) {
-  const Group tp = session.group(GroupKind::tp);
-  const Buffer buffer = session.take(SlotId{0});
-  std::fill_n(buffer.as<float>(), elements, 1.0F);
-  static_cast<void>(tp.all_reduce(buffer.elements(elements), ReduceOp::sum));
-  session.wait({});
-  for (std::size_t i = 0; i < elements; ++i) {
-    ASSERT_EQ(buffer.as<float>()[i], static_cast<float>(tp.size())) << i;
-  }
-}
-
-void expect_all(const std::vector<test::RankResult>& results, ErrorCode code,
-                const std::vector<std::string>& parts) {
-  for (std::size_t rank = 0; rank < results.size(); ++rank) {
-    ASSERT_TRUE(results[rank].error) << "rank " << rank;
-    EXPECT_EQ(results[rank].error->code(), code) << results[rank].error->what();
-    for (const std::string& part : parts) {
-      EXPECT_THAT(results[rank].error->what(), HasSubstr(part)) << "rank " << rank;
-    }
-  }
-}
-
-/// What `call` throws, of that code.
-std::string error_of(const std::function<void()>& call, ErrorCode code) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no error";
-  return {};
-}
-
-WaitLimits short_steady_limit() {
-  WaitLimits limits = test::patient_limits();
-  limits.steady = std::chrono::milliseconds(300);
-  return limits;
-}
 
 class CudaSession : public testing::TestWithParam<RankMode> {};
 
@@ -119,81 +55,6 @@ TEST_P(CudaSession, SumsOnAllRanks) {
   test::expect_no_errors(results);
 }
 
-TEST_P(CudaSession, RefusesAnotherGroupsSlotOnAllRanksAndGoesOn) {
-  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
-    Session session = commit(world, plan_of(2));
-    const Buffer wrong = session.take(SlotId{1});
-    for (int turn = 0; turn < 20; ++turn) {
-      const std::string text = error_of(
-          [&] {
-            static_cast<void>(
-                session.group(GroupKind::tp).all_reduce(wrong.elements(8), ReduceOp::sum));
-          },
-          ErrorCode::usage);
-      EXPECT_THAT(text, HasSubstr("slot 'world', which is not planned for group tp"));
-      EXPECT_THAT(text, HasSubstr("rank 0 refused all_reduce on tp [0, 1]"));
-      if (turn % 3 == 0) sum_ones(session);
-    }
-    session.close();
-    return std::string();
-  });
-  test::expect_no_errors(results);
-}
-
-TEST_P(CudaSession, PrintsBothSidesOfAMismatch) {
-  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
-    Session session = commit(world, plan_of(2));
-    sum_ones(session);
-    const Buffer buffer = session.take(SlotId{0});
-    std::fill_n(buffer.as<float>(), 16, 1.0F);
-    const std::size_t elements = world.rank() == WorldRank{0} ? 8 : 16;
-    static_cast<void>(
-        session.group(GroupKind::tp).all_reduce(buffer.elements(elements), ReduceOp::sum));
-    try {
-      session.wait({});
-    } catch (const Error&) {
-      EXPECT_TRUE(std::isnan(buffer.as<float>()[0]));
-      throw;
-    }
-    return std::string();
-  });
-  expect_all(results, ErrorCode::mismatch,
-             {"all_reduce(sum, f32, 32 bytes, gpu_ll)", "all_reduce(sum, f32, 64 bytes, gpu_ll)",
-              "tp [0, 1] lane 0"});
-}
-
-TEST_P(CudaSession, NamesTheRankThatDoesNotCome) {
-  const auto results = test::run_ranks(
-      GetParam(), 2,
-      [](World& world) {
-        Session session = commit(world, plan_of(2));
-        if (world.rank() == WorldRank{1}) {
-          while (true) {
-            world.check();
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-          }
-        }
-        sum_ones(session);
-        return std::string();
-      },
-      short_steady_limit());
-  expect_all(results, ErrorCode::timeout,
-             {"rank 0 waited", "for rank 1 in all_reduce(sum, f32, 400 bytes, gpu_ll)",
-              "last calls of rank 1: world [0, 1] lane 0 call", "tp [0, 1] lane 0 call"});
-}
-
-TEST(CudaDeath, EndsAKernelThatWaitsForTheDead) {
-  const auto results = test::run_ranks(RankMode::processes, 2, [](World& world) {
-    Session session = commit(world, plan_of(2));
-    sum_ones(session);
-    if (world.rank() == WorldRank{1}) ::_exit(0);
-    sum_ones(session);
-    return std::string();
-  });
-  ASSERT_TRUE(results[0].error);
-  EXPECT_EQ(results[0].error->code(), ErrorCode::peer_failed) << results[0].error->what();
-}
-
 TEST_P(CudaSession, CountsWhatKernelsDid) {
   const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
     Session session = commit(world, plan_of(2));
@@ -209,28 +70,6 @@ TEST_P(CudaSession, CountsWhatKernelsDid) {
       EXPECT_EQ(row.calls, small ? 5U : 1U);
       EXPECT_EQ(row.bytes, small ? 2000U : 4000U);
     }
-    session.close();
-    return std::string();
-  });
-  test::expect_no_errors(results);
-}
-
-TEST_P(CudaSession, KeepsToThePinnedPathWhenStrict) {
-  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
-    Plan plan(
-        Layout{{.tp = 2}},
-        {.strict = true, .path_table = PathTable::pinned(Path::gpu_ll), .memory = Memory::cuda});
-    static_cast<void>(
-        plan.slot("x", {.groups = {GroupKind::tp}, .rows_max = 1024, .row_elements = 1}));
-    Session session = commit(world, plan);
-    sum_ones(session, 1024);
-    std::vector<float> larger(1025);
-    const Tensor operand{larger.data(), larger.size(), DType::f32};
-    const std::string text = error_of(
-        [&] { static_cast<void>(session.group(GroupKind::tp).all_reduce(operand, ReduceOp::sum)); },
-        ErrorCode::strict_miss);
-    EXPECT_THAT(text, HasSubstr("over_inline_limit"));
-    sum_ones(session, 10);
     session.close();
     return std::string();
   });
@@ -268,21 +107,6 @@ TEST_P(CudaSession, ReplaysGraphs) {
     session.recommit(next);
     check(7);
     EXPECT_EQ(session.measured_bytes(), session.footprint().planned_bytes(world.rank()));
-    session.close();
-    return std::string();
-  });
-  test::expect_no_errors(results);
-}
-
-TEST_P(CudaSession, GoesOnWithItsOldPlanIfARankCannotGrow) {
-  const auto results = test::run_ranks(GetParam(), 2, [](World& world) {
-    Session session = commit(world, plan_of(2));
-    Plan next = plan_of(2);
-    static_cast<void>(next.slot(
-        "huge", {.groups = {GroupKind::tp}, .rows_max = std::size_t{1} << 28U, .row_elements = 1}));
-    EXPECT_THAT(error_of([&] { session.recommit(next); }, ErrorCode::usage),
-                HasSubstr("reserve_bytes"));
-    sum_ones(session);
     session.close();
     return std::string();
   });
@@ -387,35 +211,6 @@ INSTANTIATE_TEST_SUITE_P(Modes, CudaSession,
                          testing::Values(RankMode::threads, RankMode::processes),
                          [](const auto& mode) { return test::to_string(mode.param); });
 
-TEST(CudaWait, EndsWithAStreamThatDoesNot) {
-  const auto results = test::run_ranks(
-      RankMode::threads, 2,
-      [](World& world) {
-        Session session = commit(world, plan_of(2));
-        FakeStream stream;
-        stream.block();
-        if (world.rank() == WorldRank{0}) session.wait(stream.handle());
-        while (true) session.wait({});
-        return std::string();
-      },
-      short_steady_limit());
-  expect_all(results, ErrorCode::timeout, {"rank 0 waited for a stream"});
-}
-
-TEST(CudaWait, IsNotForHostMemory) {
-  const auto results = test::run_ranks(RankMode::threads, 1, [](World& world) {
-    Plan plan(Layout{{.tp = 1}});
-    static_cast<void>(
-        plan.slot("x", {.groups = {GroupKind::tp}, .rows_max = 1, .row_elements = 1}));
-    Session session = commit(world, plan);
-    error_of([&] { session.wait({}); }, ErrorCode::usage);
-    error_of([&] { static_cast<void>(session.group(GroupKind::tp).on({})); }, ErrorCode::usage);
-    session.close();
-    return std::string();
-  });
-  test::expect_no_errors(results);
-}
-
 TEST(CudaCommit, TakesTheDeviceThatItIsTold) {
   const auto results = test::run_ranks(RankMode::threads, 2, [](World& world) {
     Session session = commit(world, plan_of(2), {.device = 3 - world.rank().index()});
@@ -430,26 +225,6 @@ TEST(CudaCommit, TakesTheDeviceThatItIsTold) {
     return std::string();
   });
   expect_all(refused, ErrorCode::usage, {"rank 1 is to use device 77 of 4"});
-}
-
-TEST(CudaCommit, FailsOnAllRanksIfOneHasNoMemory) {
-  test::fake_cuda().memory_bytes = std::size_t{1} << 20U;
-  const auto results = test::run_ranks(RankMode::threads, 2, [](World& world) {
-    static_cast<void>(commit(world, plan_of(2)));
-    return std::string();
-  });
-  test::fake_cuda().memory_bytes = std::size_t{1} << 30U;
-  expect_all(results, ErrorCode::out_of_memory, {"commit failed on rank"});
-}
-
-TEST(CudaCommit, NamesDevicesThatCannotReachEachOther) {
-  test::fake_cuda().island_bit = 1;
-  const auto results = test::run_ranks(RankMode::threads, 2, [](World& world) {
-    static_cast<void>(commit(world, plan_of(2)));
-    return std::string();
-  });
-  test::fake_cuda().island_bit = 0;
-  expect_all(results, ErrorCode::unsupported, {});
 }
 
 TEST(CudaCommit, GivesEverythingBack) {

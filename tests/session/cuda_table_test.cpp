@@ -1,6 +1,5 @@
 // Which path table is in force for a session in GPU memory, over the fake of tests/support.
 
-#include <algorithm>
 #include <cstdio>
 #include <span>
 #include <string>
@@ -11,21 +10,14 @@
 
 #include <cohort/cohort.hpp>
 
-#include "session/device_api.hpp"
+#include "session/cuda_ranks.hpp"
 #include "session/gpus.hpp"
-#include "support/fake_cuda.hpp"
-#include "support/ranks.hpp"
 
 namespace cohort {
 namespace {
 
 using test::RankMode;
 using testing::HasSubstr;
-
-const bool kOverFake = [] {
-  set_device_api(&test::fake_cuda_api());
-  return true;
-}();
 
 constexpr std::size_t kElements = 4096;
 constexpr const char* kShippedFor = "NVIDIA H200";
@@ -47,17 +39,10 @@ Plan plan_of(std::uint32_t tp, const PathTable& table = {}, std::size_t rows = k
 }
 
 void sum_ones(Session& session, std::size_t elements) {
-  const Group tp = session.group(GroupKind::tp);
-  const Buffer buffer = session.take(SlotId{0});
-  std::fill_n(buffer.as<float>(), elements, 1.0F);
-  const Verdict verdict = tp.all_reduce(buffer.elements(elements), ReduceOp::sum);
+  const Verdict verdict = test::sum_of_ones(session, elements);
   EXPECT_EQ(verdict.path,
             session.explain(GroupKind::tp, Op::all_reduce, DType::f32, elements * 4).path);
   EXPECT_EQ(verdict.reason, Reason::ok);
-  session.wait({});
-  for (std::size_t i = 0; i < elements; ++i) {
-    ASSERT_EQ(buffer.as<float>()[i], static_cast<float>(tp.size())) << i;
-  }
 }
 
 class CudaTable : public testing::TestWithParam<RankMode> {};
@@ -135,13 +120,9 @@ TEST(CudaTableOfThreads, RanksWithUnlikeGridsAreRefused) {
     static_cast<void>(commit(world, plan_of(2, table)));
     return std::string();
   });
-  for (const auto& result : results) {
-    ASSERT_TRUE(result.error);
-    EXPECT_EQ(result.error->code(), ErrorCode::mismatch);
-    EXPECT_THAT(result.error->what(),
-                testing::AllOf(HasSubstr("rank 0 declared [grid of move, 2 ranks: 64 threads]"),
-                               HasSubstr("rank 1 declared [grid of move, 2 ranks: 128 threads]")));
-  }
+  test::expect_all(results, ErrorCode::mismatch,
+                   {"rank 0 declared [grid of move, 2 ranks: 64 threads]",
+                    "rank 1 declared [grid of move, 2 ranks: 128 threads]"});
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, CudaTable, testing::Values(RankMode::threads, RankMode::processes),
