@@ -16,6 +16,7 @@
 
 #include "heap/arena_layout.hpp"
 #include "heap/plan_text.hpp"
+#include "support/error_of.hpp"
 
 namespace cohort::heap {
 namespace {
@@ -158,13 +159,7 @@ TEST(DeviceLayout, RowsOfTheFootprintAddUp) {
 }
 
 std::string refusal_of(ErrorCode code, const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "no error";
+  return test::error_of(call, code);
 }
 
 TEST(DevicePlan, SaysWhatItCannotDo) {

@@ -12,9 +12,12 @@
 #include <cohort/path_table.hpp>
 #include <cohort/version.hpp>
 
+#include "support/error_of.hpp"
+
 namespace cohort {
 namespace {
 
+using test::error_of;
 using testing::HasSubstr;
 using Json = nlohmann::ordered_json;
 
@@ -38,16 +41,6 @@ std::vector<PathRow> some_rows() {
 
 PathTable some_table() {
   return {some_rows(), kMachine, "0.9", {kGpus, some_grids()}};
-}
-
-std::string error_of(const std::function<void()>& call, ErrorCode code) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "no error";
 }
 
 std::vector<GridStep> grid(const PathTable& table, Op op, std::uint32_t ranks) {

@@ -1,4 +1,3 @@
-#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -12,10 +11,12 @@
 #include <cohort/version.hpp>
 
 #include "heap/arena_layout.hpp"
+#include "support/error_of.hpp"
 
 namespace cohort {
 namespace {
 
+using test::error_of;
 using testing::HasSubstr;
 using Json = nlohmann::ordered_json;
 
@@ -39,16 +40,6 @@ std::vector<PathRow> some_rows() {
 
 PathTable some_table() {
   return {some_rows(), kMachine, "0.9"};
-}
-
-std::string error_of(const std::function<void()>& call, ErrorCode code) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(PathTable, BuiltInSendsSmallOperandsWithTheHeader) {

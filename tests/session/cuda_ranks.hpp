@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,7 @@
 
 #include <cohort/cohort.hpp>
 
+#include "support/error_of.hpp"
 #include "support/over_fake.hpp"
 #include "support/ranks.hpp"
 
@@ -46,18 +46,6 @@ inline void expect_all(const std::vector<RankResult>& results, ErrorCode code,
       EXPECT_THAT(results[rank].error->what(), testing::HasSubstr(part)) << "rank " << rank;
     }
   }
-}
-
-/// What `call` throws, of that code.
-inline std::string error_of(const std::function<void()>& call, ErrorCode code) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no error";
-  return {};
 }
 
 /// One all_reduce of ones on tp in slot 0, which must give the group's size.
