@@ -1,20 +1,16 @@
 #include "collectives/cuda/device_calls.hpp"
 
 #include <cstdint>
-#include <optional>
 
 #include "collectives/cuda/channel_notes.hpp"
+#include "collectives/last_calls.hpp"
 
 namespace cohort::cuda {
 namespace {
 
-// A rank that is late makes few calls; one that makes them as fast as they can be read is told of
-// without its words.
-constexpr int kLooks = 16;
-
 std::string last_call(const ChannelNotes& notes) {
   std::uint64_t number = 0;
-  for (int look = 0; look < kLooks; ++look) {
+  for (int look = 0; look < collectives::kLooks; ++look) {
     number = notes.made.load(std::memory_order_acquire);
     if (number == 0) return "none";
     const auto seen = notes.call_of(number).load_of(number);
@@ -31,25 +27,11 @@ std::string last_call(const ChannelNotes& notes) {
 
 std::string last_calls_of(WorldRank rank, const Layout& groups,
                           std::span<const heap::ChannelRegion> channels, const Arena& host_words) {
-  std::string text;
-  std::optional<GroupKind> last_kind;
-  for (const heap::ChannelRegion& region : channels) {
-    if (!heap::is_held_by(region.section, groups.pipeline_stage(rank))) continue;
-    const auto ranks = groups.group_of(region.kind, rank);
-    if (ranks.size() < 2) continue;
-    if (last_kind != region.kind) {
-      text += text.empty() ? " " : "; ";
-      text += collectives::describe(region.kind, ranks);
-    } else {
-      text += ",";
-    }
-    last_kind = region.kind;
-    const auto* const notes =
-        reinterpret_cast<const ChannelNotes*>(host_words.of(rank) + region.notes_offset);
-    text += " lane " + std::to_string(region.lane.index()) + " " + last_call(*notes);
-  }
-  if (text.empty()) return text;
-  return "last calls of rank " + std::to_string(rank.index()) + ":" + text;
+  return collectives::describe_last_calls(
+      rank, groups, channels, [&](const heap::ChannelRegion& lane, std::span<const WorldRank>) {
+        const std::byte* const notes = host_words.of(rank) + lane.notes_offset;
+        return last_call(*reinterpret_cast<const ChannelNotes*>(notes));
+      });
 }
 
 }  // namespace cohort::cuda

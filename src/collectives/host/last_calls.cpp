@@ -7,6 +7,7 @@
 
 #include "collectives/host/channel.hpp"
 #include "collectives/host/pair_channel.hpp"
+#include "collectives/last_calls.hpp"
 
 namespace cohort::host {
 namespace {
@@ -14,10 +15,6 @@ namespace {
 using collectives::CallNote;
 using collectives::CallRecord;
 using collectives::Place;
-
-// A rank that is late makes few calls; one that makes them as fast as they can be read is told of
-// without its words.
-constexpr int kLooks = 16;
 
 /// The newest published call of two header places, in `words` if it can be read whole.
 struct Newest {
@@ -31,7 +28,7 @@ using Places = std::array<const HeaderPlace*, heap::kPlaceCount>;
 std::optional<Newest> newest_of(const Places& places,
                                 std::span<const CallNote, heap::kPlaceCount> notes) {
   Newest newest;
-  for (int look = 0; look < kLooks; ++look) {
+  for (int look = 0; look < collectives::kLooks; ++look) {
     const std::uint64_t first = places[0]->sequence.load(std::memory_order_acquire);
     const std::uint64_t second = places[1]->sequence.load(std::memory_order_acquire);
     newest.sequence = reached(first, second) ? first : second;
@@ -97,27 +94,14 @@ class LaneReader {
 
 std::string last_calls_of(WorldRank rank, WorldRank reader, const Layout& groups,
                           const heap::ArenaLayout& layout, const Arena& arena) {
-  std::string text;
-  std::optional<GroupKind> last_kind;
-  for (const heap::ChannelRegion& region : layout.channels) {
-    if (!heap::is_held_by(region.section, groups.pipeline_stage(rank))) continue;
-    const auto ranks = groups.group_of(region.kind, rank);
-    if (ranks.size() < 2) continue;
-    if (last_kind != region.kind) {
-      text += text.empty() ? " " : "; ";
-      text += collectives::describe(region.kind, ranks);
-    } else {
-      text += ",";
-    }
-    last_kind = region.kind;
-    const LaneReader lane(arena.of(rank), region);
-    text += " lane " + std::to_string(region.lane.index()) + " " + lane.collectives();
-    const std::uint32_t peer = member_of(ranks, reader);
-    if (reader == rank || peer == ranks.size()) continue;
-    text += lane.messages(peer, "rank " + std::to_string(reader.index()));
-  }
-  if (text.empty()) return text;
-  return "last calls of rank " + std::to_string(rank.index()) + ":" + text;
+  return collectives::describe_last_calls(
+      rank, groups, layout.channels,
+      [&](const heap::ChannelRegion& region, std::span<const WorldRank> ranks) {
+        const LaneReader lane(arena.of(rank), region);
+        const std::uint32_t peer = member_of(ranks, reader);
+        if (reader == rank || peer == ranks.size()) return lane.collectives();
+        return lane.collectives() + lane.messages(peer, "rank " + std::to_string(reader.index()));
+      });
 }
 
 }  // namespace cohort::host
