@@ -6,10 +6,8 @@
 #include <cstring>
 #include <functional>
 #include <numeric>
-#include <optional>
 #include <random>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -17,15 +15,19 @@
 
 #include <cohort/cohort.hpp>
 
-#include "backend/host/domain.hpp"
 #include "gpu/rank_gpu.hpp"
+#include "gpu/rank_test.hpp"
+#include "support/error_of.hpp"
+#include "support/meet.hpp"
 #include "support/reference_reduce.hpp"
 
 namespace cohort {
 namespace {
 
+using test::meet;
 using test::RankGpu;
 using test::RankMode;
+using test::thrown_by;
 using testing::HasSubstr;
 using Bytes = std::vector<std::byte>;
 using Counts = std::vector<std::uint64_t>;
@@ -169,13 +171,7 @@ Counts some_counts(Op op, std::uint32_t size, std::uint64_t most, std::uint64_t 
 constexpr std::array kOps = {Op::all_gatherv, Op::reduce_scatterv, Op::all_to_allv};
 constexpr std::array kTypes = {DType::f32, DType::bf16, DType::i32, DType::u8};
 
-class GpuCounted : public testing::TestWithParam<std::tuple<RankMode, std::uint32_t>> {
- protected:
-  static void run(const std::function<void(World&, const cuda::Api&)>& body) {
-    const auto [mode, ranks] = GetParam();
-    test::run_gpu_ranks(mode, ranks, body);
-  }
-};
+class GpuCounted : public test::RankTest {};
 
 TEST_P(GpuCounted, MovesAndReducesWhatTheDeviceCounts) {
   run([](World& world, const cuda::Api& api) {
@@ -207,40 +203,22 @@ TEST_P(GpuCounted, MovesAndReducesWhatTheDeviceCounts) {
 TEST_P(GpuCounted, ReplaysWithNewCounts) {
   run([](World& world, const cuda::Api& api) {
     CountedCall call(world, api);
-    cuda::Device* const device = call.gpu.device()->handle();
-    void* const stream = call.gpu.stream().handle;
     for (const Op op : kOps) {
       call.prepare(some_counts(op, call.size, kPartMax, 4), DType::f32, 1);
-      cuda::GraphHandle graph = nullptr;
-      cuda::throw_unless_ok(api.begin_capture(device, stream), "capturing");
-      static_cast<void>(call.call(op, DType::f32, kPartMax));
-      cuda::throw_unless_ok(api.end_capture(device, stream, &graph), "ending a capture");
+      const cuda::GraphHandle graph =
+          call.gpu.capture([&] { static_cast<void>(call.call(op, DType::f32, kPartMax)); });
       for (std::uint64_t seed = 1; seed <= 12; ++seed) {
         const Counts counts = some_counts(op, call.size, kPartMax, seed);
         call.prepare(counts, DType::f32, seed);
-        cuda::throw_unless_ok(api.launch_graph(device, graph, stream), "replaying");
+        call.gpu.launch(graph);
         call.session.wait(call.gpu.stream());
         call.expect_result(op, DType::f32, counts);
         if (testing::Test::HasFatalFailure()) return;
       }
-      api.destroy_graph(device, graph);
+      call.gpu.destroy(graph);
     }
     call.session.close();
   });
-}
-
-std::optional<Error> error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error;
-  }
-  return std::nullopt;
-}
-
-void meet(World& world) {
-  host::Domain& domain = world.domain();
-  domain.all_gather({}, "meet", domain.deadline_after(domain.limits().setup));
 }
 
 TEST_P(GpuCounted, FindsCountsThatDiffer) {
@@ -250,7 +228,7 @@ TEST_P(GpuCounted, FindsCountsThatDiffer) {
     if (call.self == 1) counts[0] = 21;
     call.prepare(counts, DType::f32, 1);
     meet(world);
-    const auto error = error_of([&] {
+    const auto error = thrown_by([&] {
       static_cast<void>(call.call(Op::all_gatherv, DType::f32, 100));
       call.session.wait(call.gpu.stream());
     });
@@ -272,7 +250,7 @@ TEST_P(GpuCounted, EndsTheJobForACountBeyondWhatIsPlanned) {
     call.prepare(counts, DType::f32, 1);
     meet(world);
     bool is_launched = false;
-    const auto error = error_of([&] {
+    const auto error = thrown_by([&] {
       static_cast<void>(call.call(Op::reduce_scatterv, DType::f32, 100));
       is_launched = true;
       call.session.wait(call.gpu.stream());
@@ -303,7 +281,7 @@ TEST(GpuCountedRefusal, NamesWhatIsWrong) {
     const Group tp = call.session.group(GroupKind::tp).on(call.gpu.stream());
     const Tensor part{buffer.data(), 10, DType::f32};
     const auto text_of = [&](const std::function<void()>& body) {
-      const auto error = error_of(body);
+      const auto error = thrown_by(body);
       return error ? std::string(error->what()) : std::string("no error");
     };
     const std::byte* const words = buffer.as<std::byte>() + 1024;

@@ -21,17 +21,22 @@
 
 #include <cohort/cohort.hpp>
 
-#include "backend/host/domain.hpp"
 #include "base/clock.hpp"
 #include "gpu/rank_gpu.hpp"
+#include "gpu/rank_test.hpp"
+#include "support/error_of.hpp"
+#include "support/meet.hpp"
 #include "support/victims.hpp"
 
 namespace cohort {
 namespace {
 
 using namespace std::chrono_literals;
+using test::meet;
+using test::ModeAndRanks;
 using test::RankGpu;
 using test::RankMode;
+using test::thrown_by;
 using testing::HasSubstr;
 
 constexpr std::size_t kElements = 100'000;
@@ -71,25 +76,10 @@ void sum_ones(Session& session, const RankGpu& gpu) {
   }
 }
 
-/// Returns once all ranks are here: a fault of a later call would end calls that are done as well.
-void meet(World& world) {
-  host::Domain& domain = world.domain();
-  domain.all_gather({}, "meet", domain.deadline_after(domain.limits().setup));
-}
-
 void use_a_session(World& world, const RankGpu& gpu) {
   Session session = commit(world, plan_of(world.size()), gpu.commit_options());
   sum_ones(session, gpu);
   session.close();
-}
-
-std::optional<Error> error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error;
-  }
-  return std::nullopt;
 }
 
 /// An operand with ones, and a place for results that holds fives.
@@ -144,7 +134,7 @@ void end_in_mid_kernel(World& world, Session& session, const RankGpu& gpu, int s
 void call_the_dying(const World& world, Session session, const RankGpu& gpu, ErrorCode code) {
   const Operands operands(session, gpu, kElements);
   const Stopwatch watch;
-  const std::optional<Error> error = error_of([&] {
+  const std::optional<Error> error = thrown_by([&] {
     static_cast<void>(session.group(GroupKind::tp)
                           .on(gpu.stream())
                           .all_reduce(operands.input, operands.output, ReduceOp::sum));
@@ -161,7 +151,7 @@ void call_the_dying(const World& world, Session session, const RankGpu& gpu, Err
   EXPECT_LT(seconds, (limit + 8) * world.limits().scale);
   gpu.await(gpu.stream());
   operands.expect_nan();
-  EXPECT_TRUE(error_of([&] { session.wait(gpu.stream()); })) << "the fault is forgotten";
+  EXPECT_TRUE(thrown_by([&] { session.wait(gpu.stream()); })) << "the fault is forgotten";
   session.close();
 }
 
@@ -225,8 +215,7 @@ TEST(GpuStop, OfARankInMidKernelEndsTheOthersCallByItsDeadline) {
   run_with_victim(SIGSTOP, ErrorCode::timeout);
 }
 
-// --- ranks that differ
-// ----------------------------------------------------------------------------
+// --- ranks that differ ---------------------------------------------------------------------------
 
 /// What all ranks but the last call, what that one calls, and what the text says of both.
 struct Difference {
@@ -280,7 +269,6 @@ std::vector<Difference> differences() {
   };
 }
 
-using ModeAndRanks = std::tuple<RankMode, std::uint32_t>;
 class GpuMismatch : public testing::TestWithParam<std::tuple<ModeAndRanks, std::size_t>> {};
 
 TEST_P(GpuMismatch, ShowsBothSidesOnAllRanks) {
@@ -296,7 +284,7 @@ TEST_P(GpuMismatch, ShowsBothSidesOnAllRanks) {
     const Group tp = session.group(GroupKind::tp).on(gpu.stream());
     const bool is_last = world.rank().index() + 1 == world.size();
     bool is_launched = false;
-    const std::optional<Error> error = error_of([&] {
+    const std::optional<Error> error = thrown_by([&] {
       (is_last ? difference.other_call : difference.call)(tp, operands);
       is_launched = true;
       session.wait(gpu.stream());
@@ -315,9 +303,8 @@ TEST_P(GpuMismatch, ShowsBothSidesOnAllRanks) {
 }
 
 std::string name_of(const testing::TestParamInfo<std::tuple<ModeAndRanks, std::size_t>>& entry) {
-  const auto [mode, ranks] = std::get<0>(entry.param);
   return std::string(differences().at(std::get<1>(entry.param)).name) + "_" +
-         test::to_string(mode) + std::to_string(ranks);
+         test::name_of(std::get<0>(entry.param));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GpuMismatch,
@@ -343,7 +330,7 @@ TEST(GpuMismatchOfGroups, EndsByTheDeadlineAndNamesTheGroup) {
         const bool is_first = world.rank() == WorldRank{0};
         const Group group =
             session.group(is_first ? GroupKind::tp : GroupKind::world).on(gpu.stream());
-        const std::optional<Error> error = error_of([&] {
+        const std::optional<Error> error = thrown_by([&] {
           static_cast<void>(group.all_reduce(operands.input, operands.output, ReduceOp::sum));
           session.wait(gpu.stream());
         });

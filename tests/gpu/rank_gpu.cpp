@@ -111,6 +111,25 @@ void RankGpu::await(Stream stream) const {
   }
 }
 
+cuda::GraphHandle RankGpu::capture(const std::function<void()>& body) const {
+  cuda::GraphHandle graph = nullptr;
+  const cuda::Api& api = device_->api();
+  void* const handle = stream().handle;
+  cuda::throw_unless_ok(api.begin_capture(device_->handle(), handle), "capturing");
+  body();
+  cuda::throw_unless_ok(api.end_capture(device_->handle(), handle, &graph), "ending a capture");
+  return graph;
+}
+
+void RankGpu::launch(cuda::GraphHandle graph) const {
+  cuda::throw_unless_ok(device_->api().launch_graph(device_->handle(), graph, stream().handle),
+                        "replaying");
+}
+
+void RankGpu::destroy(cuda::GraphHandle graph) const {
+  device_->api().destroy_graph(device_->handle(), graph);
+}
+
 void run_gpu_ranks(RankMode mode, std::uint32_t rank_count,
                    const std::function<void(World&, const cuda::Api&)>& body) {
   // Every rank looks itself: who starts processes must not have initialised CUDA.

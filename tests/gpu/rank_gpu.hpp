@@ -79,6 +79,12 @@ class RankGpu {
   /// does.
   void await(Stream stream) const;
 
+  /// What goes into the first stream while `body` runs.
+  cuda::GraphHandle capture(const std::function<void()>& body) const;
+  void launch(cuda::GraphHandle graph) const;
+  /// Once no launch of it is under way.
+  void destroy(cuda::GraphHandle graph) const;
+
   template <typename T>
   void write_all(const Tensor& to, const std::vector<T>& values) const {
     write(to.data, std::as_bytes(std::span(values)));

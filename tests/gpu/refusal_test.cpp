@@ -12,14 +12,18 @@
 
 #include <cohort/cohort.hpp>
 
-#include "backend/host/domain.hpp"
 #include "gpu/rank_gpu.hpp"
+#include "gpu/rank_test.hpp"
+#include "support/error_of.hpp"
+#include "support/meet.hpp"
 
 namespace cohort {
 namespace {
 
+using test::meet;
 using test::RankGpu;
 using test::RankMode;
+using test::thrown_by;
 using testing::HasSubstr;
 
 constexpr std::size_t kHidden = 1024;
@@ -190,21 +194,6 @@ std::vector<Case> cases() {
           sum_and_norm(4)};
 }
 
-std::optional<Error> error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error;
-  }
-  return std::nullopt;
-}
-
-/// Returns once all ranks are here.
-void meet(World& world) {
-  host::Domain& domain = world.domain();
-  domain.all_gather({}, "meet", domain.deadline_after(domain.limits().setup));
-}
-
 void expect_refusal(const std::optional<Error>& error, std::uint32_t refuser,
                     const std::string& op) {
   ASSERT_TRUE(error) << op << " by rank " << refuser << ": nobody is told";
@@ -218,7 +207,7 @@ void expect_refusal(const std::optional<Error>& error, std::uint32_t refuser,
 /// All ranks make the call, `refuser` with an operand of another group's slot.
 void refuse(Rank& rank, const Case& wanted, std::uint32_t refuser) {
   const bool refuses = rank.self == refuser;
-  const std::optional<Error> error = error_of([&] {
+  const std::optional<Error> error = thrown_by([&] {
     wanted.call(rank, refuses ? rank.wrong : rank.right);
     EXPECT_FALSE(refuses) << wanted.op;
     rank.session.wait(rank.gpu.stream());
@@ -227,13 +216,7 @@ void refuse(Rank& rank, const Case& wanted, std::uint32_t refuser) {
   rank.session.wait(rank.gpu.stream());  // told once
 }
 
-class GpuRefusal : public testing::TestWithParam<std::tuple<RankMode, std::uint32_t>> {
- protected:
-  static void run(const std::function<void(World&, const cuda::Api&)>& body) {
-    const auto [mode, ranks] = GetParam();
-    test::run_gpu_ranks(mode, ranks, body);
-  }
-};
+class GpuRefusal : public test::RankTest {};
 
 TEST_P(GpuRefusal, ByOneRankIsToldToAllAndTheSessionGoesOn) {
   run([](World& world, const cuda::Api& api) {
@@ -267,13 +250,13 @@ TEST_P(GpuRefusal, OfManyCallsLosesNoStep) {
     int told = 0;
     for (int i = 0; i < kCalls; ++i) {
       const Case wanted = i % 3 == 0 ? reduce(5'000) : gather(20);
-      const auto error = error_of([&] { wanted.call(rank, refuses ? rank.wrong : rank.right); });
+      const auto error = thrown_by([&] { wanted.call(rank, refuses ? rank.wrong : rank.right); });
       if (error) {
         expect_refusal(error, 0, refuses ? wanted.op : "");
         ++told;
       }
     }
-    while (error_of([&] { rank.session.wait(rank.gpu.stream()); })) ++told;
+    while (thrown_by([&] { rank.session.wait(rank.gpu.stream()); })) ++told;
     EXPECT_LE(told, kCalls);
     EXPECT_GE(told, refuses ? kCalls : 8);  // of those that are still noted
     rank.sum(1'000);
@@ -297,7 +280,7 @@ TEST_P(GpuRefusal, ByAllButOneIsTheLowestRanks) {
     Rank rank(world, api);
     const bool refuses = rank.self + 1 != rank.size;
     for (int turn = 0; turn < 3; ++turn) {
-      const std::optional<Error> error = error_of([&] {
+      const std::optional<Error> error = thrown_by([&] {
         reduce(3'000).call(rank, refuses ? rank.wrong : rank.right);
         rank.session.wait(rank.gpu.stream());
       });
@@ -309,29 +292,16 @@ TEST_P(GpuRefusal, ByAllButOneIsTheLowestRanks) {
   });
 }
 
-/// What the stream gets while `body` runs.
-cuda::GraphHandle capture(const cuda::Api& api, const RankGpu& gpu,
-                          const std::function<void()>& body) {
-  cuda::GraphHandle graph = nullptr;
-  cuda::Device* const device = gpu.device()->handle();
-  void* const stream = gpu.stream().handle;
-  cuda::throw_unless_ok(api.begin_capture(device, stream), "capturing");
-  body();
-  cuda::throw_unless_ok(api.end_capture(device, stream, &graph), "ending a capture");
-  return graph;
-}
-
 TEST_P(GpuRefusal, BetweenReplaysAndInACaptureHarmsNoOtherGraph) {
   run([](World& world, const cuda::Api& api) {
     Rank rank(world, api);
-    cuda::Device* const device = rank.gpu.device()->handle();
     const std::size_t elements = 3'000;
     const Tensor operand = first(rank.right, elements);
     const cuda::GraphHandle graph =
-        capture(api, rank.gpu, [&] { reduce(elements).call(rank, rank.right); });
+        rank.gpu.capture([&] { reduce(elements).call(rank, rank.right); });
     const auto replay = [&] {
       rank.gpu.write_all(operand, std::vector<float>(elements, 1.0F));
-      cuda::throw_unless_ok(api.launch_graph(device, graph, rank.gpu.stream().handle), "replay");
+      rank.gpu.launch(graph);
       rank.session.wait(rank.gpu.stream());
       const std::vector<float> wanted(elements, static_cast<float>(rank.size));
       EXPECT_EQ(rank.gpu.read_all<float>(first(rank.output, elements)), wanted);
@@ -343,29 +313,25 @@ TEST_P(GpuRefusal, BetweenReplaysAndInACaptureHarmsNoOtherGraph) {
     // In a capture nothing is launched; the others are told when it is over.
     const bool refuses = rank.self == 1;
     std::optional<Error> error;
-    const cuda::GraphHandle unfinished = capture(api, rank.gpu, [&] {
-      error = error_of([&] { reduce(200).call(rank, refuses ? rank.wrong : rank.right); });
+    const cuda::GraphHandle unfinished = rank.gpu.capture([&] {
+      error = thrown_by([&] { reduce(200).call(rank, refuses ? rank.wrong : rank.right); });
     });
     EXPECT_EQ(error.has_value(), refuses);
-    api.destroy_graph(device, unfinished);
+    rank.gpu.destroy(unfinished);
     meet(world);
-    if (!refuses) error = error_of([&] { rank.session.wait(rank.gpu.stream()); });
+    if (!refuses) error = thrown_by([&] { rank.session.wait(rank.gpu.stream()); });
     expect_refusal(error, 1, "all_reduce");
     replay();
-    api.destroy_graph(device, graph);
+    rank.gpu.destroy(graph);
     rank.session.close();
   });
-}
-
-std::string name_of(const testing::TestParamInfo<std::tuple<RankMode, std::uint32_t>>& entry) {
-  return test::to_string(std::get<0>(entry.param)) + std::to_string(std::get<1>(entry.param));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GpuRefusal,
                          testing::Values(std::tuple{RankMode::threads, 2U},
                                          std::tuple{RankMode::threads, 3U},
                                          std::tuple{RankMode::processes, 2U}),
-                         name_of);
+                         [](const auto& entry) { return test::name_of(entry.param); });
 
 /// A stand-in cannot take the place of a call in a graph: the job ends with the reason.
 TEST(GpuRefusalOutsideOfGraphs, OfACallThatOthersCaptureEndsTheJob) {
@@ -378,9 +344,8 @@ TEST(GpuRefusalOutsideOfGraphs, OfACallThatOthersCaptureEndsTheJob) {
       reduce(100).call(rank, rank.wrong);
       return "not refused";
     }
-    const cuda::GraphHandle graph =
-        capture(*api, rank.gpu, [&] { reduce(100).call(rank, rank.right); });
-    api->destroy_graph(rank.gpu.device()->handle(), graph);
+    const cuda::GraphHandle graph = rank.gpu.capture([&] { reduce(100).call(rank, rank.right); });
+    rank.gpu.destroy(graph);
     while (true) world.check();
   });
   if (!results[0].error && results[0].output.starts_with("skipped")) {

@@ -17,10 +17,12 @@
 #include "base/bf16.hpp"
 #include "base/f16.hpp"
 #include "gpu/rank_gpu.hpp"
+#include "gpu/rank_test.hpp"
 
 namespace cohort {
 namespace {
 
+using test::ModeAndRanks;
 using test::RankGpu;
 using test::RankMode;
 using Bytes = std::vector<std::byte>;
@@ -164,30 +166,26 @@ TEST(GpuMoves, AreCapturedAndKeepTheirOrderWithCalls) {
     const Tensor input = session.take(SlotId{0}).elements(1000);
     const Tensor output = session.take(SlotId{1}).elements(1000);
     auto* const staging = reinterpret_cast<float*>(device.allocate(4000));
-    cuda::GraphHandle graph = nullptr;
-    cuda::throw_unless_ok(api.begin_capture(gpu.device()->handle(), gpu.stream().handle),
-                          "begin_capture");
     const std::array<LocalMove, 2> in{
         LocalMove{.to = input.data, .from = staging, .row_bytes = 2000},
         LocalMove{.to = static_cast<float*>(input.data) + 500, .row_bytes = 2000}};
-    session.move(in, gpu.stream());
-    static_cast<void>(tp.all_reduce(input, output, ReduceOp::sum));
     const std::array<LocalMove, 1> out{
         LocalMove{.to = staging, .from = output.data, .row_bytes = 4000}};
-    session.move(out, gpu.stream());
-    cuda::throw_unless_ok(api.end_capture(gpu.device()->handle(), gpu.stream().handle, &graph),
-                          "end_capture");
+    const cuda::GraphHandle graph = gpu.capture([&] {
+      session.move(in, gpu.stream());
+      static_cast<void>(tp.all_reduce(input, output, ReduceOp::sum));
+      session.move(out, gpu.stream());
+    });
     const Tensor seen{staging, 1000, DType::f32};
     for (int turn = 1; turn <= 100; ++turn) {
       gpu.write_all(seen, std::vector<float>(1000, static_cast<float>(turn)));
-      cuda::throw_unless_ok(api.launch_graph(gpu.device()->handle(), graph, gpu.stream().handle),
-                            "launch_graph");
+      gpu.launch(graph);
       session.wait(gpu.stream());
       std::vector<float> wanted(1000, 0);
       std::fill_n(wanted.begin(), 500, 2 * static_cast<float>(turn));
       ASSERT_EQ(gpu.read_all<float>(seen), wanted) << "replay " << turn;
     }
-    api.destroy_graph(gpu.device()->handle(), graph);
+    gpu.destroy(graph);
     session.close();
   });
 }
@@ -323,12 +321,10 @@ std::vector<Bytes> norm_on(World& world, Place& place, Memory memory,
   return results;
 }
 
-using ModeAndRanks = std::tuple<RankMode, std::uint32_t>;
-class GpuNorms : public testing::TestWithParam<ModeAndRanks> {};
+class GpuNorms : public test::RankTest {};
 
 TEST_P(GpuNorms, HaveTheBitsOfHostMemory) {
-  const auto [mode, ranks] = GetParam();
-  test::run_gpu_ranks(mode, ranks, [](World& world, const cuda::Api& api) {
+  run([](World& world, const cuda::Api& api) {
     RankHost host;
     const std::vector<Bytes> wanted = norm_on(world, host, Memory::host, {});
     RankDevice device(api, world.rank());
@@ -343,13 +339,12 @@ TEST_P(GpuNorms, HaveTheBitsOfHostMemory) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, GpuNorms,
-    testing::Values(ModeAndRanks{RankMode::threads, 1}, ModeAndRanks{RankMode::threads, 2},
-                    ModeAndRanks{RankMode::threads, 3}, ModeAndRanks{RankMode::processes, 2}),
-    [](const auto& entry) {
-      return test::to_string(std::get<0>(entry.param)) + std::to_string(std::get<1>(entry.param));
-    });
+INSTANTIATE_TEST_SUITE_P(All, GpuNorms,
+                         testing::Values(ModeAndRanks{RankMode::threads, 1},
+                                         ModeAndRanks{RankMode::threads, 2},
+                                         ModeAndRanks{RankMode::threads, 3},
+                                         ModeAndRanks{RankMode::processes, 2}),
+                         [](const auto& entry) { return test::name_of(entry.param); });
 
 }  // namespace
 }  // namespace cohort

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -19,6 +20,16 @@ inline std::string error_of(const std::function<void()>& call, ErrorCode code) {
   }
   ADD_FAILURE() << "no error";
   return {};
+}
+
+/// What `call` throws, if anything.
+inline std::optional<Error> thrown_by(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error;
+  }
+  return std::nullopt;
 }
 
 }  // namespace cohort::test
