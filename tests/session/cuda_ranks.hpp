@@ -49,7 +49,7 @@ inline void expect_all(const std::vector<RankResult>& results, ErrorCode code,
 }
 
 /// One all_reduce of ones on tp in slot 0, which must give the group's size.
-inline Verdict sum_of_ones(Session& session, std::size_t elements) {
+inline Verdict sum_of_ones(Session& session, std::size_t elements = 1000) {
   const Group tp = session.group(GroupKind::tp);
   const Buffer buffer = session.take(SlotId{0});
   auto* const data = buffer.as<float>();
