@@ -50,7 +50,7 @@ std::optional<std::string> locate_operand(const OperandMemory& memory, GroupKind
     return std::nullopt;
   }
   const PlannedSlot& slot = memory.plan.slots()[found->entry.slot];
-  if ((slot.group_mask & (1U << static_cast<unsigned>(kind))) == 0) {
+  if (!heap::is_planned_for(slot, kind)) {
     return std::string(what) + " lies in slot '" + slot.name +
            "', which is not planned for group " + std::string(to_string(kind)) +
            "; name the group in the slot's declaration";

@@ -24,6 +24,11 @@ struct HeapOperand {
   bool runs_past_end = false;    ///< begins in it, but does not end in it
 };
 
+/// The check of an operand's group, once the slot that it lies in is found.
+inline bool is_planned_for(const PlannedSlot& slot, GroupKind kind) noexcept {
+  return (slot.group_mask & (1U << static_cast<unsigned>(kind))) != 0;
+}
+
 class HeapView {
  public:
   /// The slots that ranks of pipeline stage `stage` hold. `slots` is where offset 0 of the slots

@@ -158,8 +158,8 @@ bool SessionState::is_symmetric(const void* data, std::size_t bytes,
                                 GroupKind group) const noexcept {
   if (closed_ || !layout_.slots_in_arena) return false;
   if (const auto operand = view_->locate(data, bytes)) {
-    const std::uint32_t mask = plan_.slots()[operand->entry.slot].group_mask;
-    return !operand->runs_past_end && (mask & (1U << static_cast<unsigned>(group))) != 0;
+    const PlannedSlot& slot = plan_.slots()[operand->entry.slot];
+    return !operand->runs_past_end && heap::is_planned_for(slot, group);
   }
   const auto block = scopes_->pools.locate(data, bytes);
   return block && block->is_live && !block->is_ordinary && !block->runs_past_end &&

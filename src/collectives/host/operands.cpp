@@ -22,8 +22,7 @@ bool HostExecutor::locate_quickly(GroupKind kind, const void* data, std::size_t 
     return pools_ == nullptr;
   }
   const PlannedSlot& slot = plan_->slots()[found->entry.slot];
-  const bool is_planned = (slot.group_mask & (1U << static_cast<unsigned>(kind))) != 0;
-  return is_planned && !found->runs_past_end;
+  return heap::is_planned_for(slot, kind) && !found->runs_past_end;
 }
 
 std::optional<std::string> HostExecutor::locate(const Channel& channel, const void* data,
