@@ -94,20 +94,21 @@ class CudaMemory final : public SessionMemory {
   void agree(const Plan& plan, host::Domain::TimePoint deadline) override {
     check_granule();
     const std::vector<cuda::DeviceFacts> devices = exchange(device_->facts(), deadline);
-    std::uint64_t fewest = ~std::uint64_t{0};
+    cuda::DeviceShare least{~0U, ~0U};
     for (const cuda::DeviceFacts& device : devices) {
       std::uint64_t sharers = 0;
       for (const cuda::DeviceFacts& other : devices) {
         sharers += std::memcmp(device.pci, other.pci, sizeof(device.pci)) == 0 ? 1 : 0;
       }
-      sharers *= plan.options().lanes;
-      // Kernels of several may have more registers than lets all threads of a device run at once.
-      const std::uint64_t spare = sharers == 1 ? 1 : 2;
-      const std::uint64_t threads =
-          std::uint64_t{device.multiprocessors} * device.threads_per_multiprocessor;
-      fewest = std::min(fewest, threads / (sharers * spare));
+      const cuda::DeviceShare share = cuda::device_share(
+          std::uint64_t{device.multiprocessors} * device.threads_per_multiprocessor,
+          sharers * plan.options().lanes);
+      least.resident = std::min(least.resident, share.resident);
+      least.early = std::min(least.early, share.early);
     }
-    limits_.resident_threads = static_cast<std::uint32_t>(fewest);
+    limits_.resident_threads = least.resident;
+    cuda::throw_unless_ok(device_->api().limit_early(device_->handle(), least.early),
+                          "limiting early kernels", domain_->rank());
     const GpuLink link = agree_on_link(devices, deadline);
     shipped_ = PathTable::shipped(gpus_of(devices, link));
     if (plan.options().nccl == NcclUse::off) return;

@@ -70,7 +70,7 @@ class NcclRank {
     synchronise();
     GraphHandle graph = nullptr;
     ok(api_.begin_capture(device_->handle(), stream_));
-    for (int i = 0; i < kCalls; ++i) groups.run(group, call);
+    for (int i = 0; i < kCalls; ++i) groups.run(group, call, true);
     ok(api_.end_capture(device_->handle(), stream_, &graph));
     std::vector<double> times;
     for (int round = 0; round < kRounds; ++round) {

@@ -227,6 +227,28 @@ TEST(CudaCommit, TakesTheDeviceThatItIsTold) {
   expect_all(refused, ErrorCode::usage, {"rank 1 is to use device 77 of 4"});
 }
 
+TEST(CudaCommit, LimitsEarlyKernelsWhereADeviceIsShared) {
+  const auto early_threads_of = [](std::uint32_t devices, std::uint32_t lanes) {
+    test::fake_cuda().devices = devices;
+    test::fake_cuda().early_threads = 0;
+    test::expect_no_errors(test::run_ranks(RankMode::threads, 2, [&](World& world) {
+      Session session = commit(world, plan_of(2, {.lanes = lanes}));
+      session.close();
+      return std::string();
+    }));
+    return test::fake_cuda().early_threads.load();
+  };
+  const std::uint32_t alone = early_threads_of(2, 1);
+  const std::uint32_t lanes = early_threads_of(2, 2);
+  const std::uint32_t ranks = early_threads_of(1, 1);
+  const std::uint32_t both = early_threads_of(1, 2);
+  test::fake_cuda().devices = 4;
+  EXPECT_EQ(alone, ~0U);
+  EXPECT_LT(lanes, ~0U);
+  EXPECT_EQ(ranks, lanes);
+  EXPECT_EQ(both, lanes / 2);
+}
+
 TEST(CudaCommit, GivesEverythingBack) {
   const auto results = test::run_ranks(RankMode::threads, 3, [](World& world) {
     for (int turn = 0; turn < 3; ++turn) {

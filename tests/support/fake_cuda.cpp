@@ -39,6 +39,11 @@ Status refusal(const std::string& why) {
   return status;
 }
 
+Status limit_early(Device* /*device*/, std::uint32_t threads) {
+  fake_cuda().early_threads = threads;
+  return {};
+}
+
 Status launch(Device* /*device*/, const KernelCall* call) {
   const std::string fault = fault_of_launch(*call);
   if (!fault.empty()) return refusal(fault);
@@ -121,6 +126,7 @@ const cuda::Api& fake_cuda_api() {
   static const cuda::Api api = [] {
     cuda::Api table{};
     set_memory_functions(table);
+    table.limit_early = limit_early;
     table.launch = launch;
     table.enqueue_copy = enqueue_copy;
     table.reduce_alone = reduce_alone;

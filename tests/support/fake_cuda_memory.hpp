@@ -31,6 +31,8 @@ struct FakeCuda {
   std::atomic<std::size_t> memory_bytes = std::size_t{1} << 30;
   /// Devices with this bit unequal cannot reach each other.
   std::atomic<std::uint32_t> island_bit = 0;
+  /// What was last asked for by `limit_early`.
+  std::atomic<std::uint32_t> early_threads = ~0U;
   /// "map", "import_fd", ...: the function that fails from now on; null for none.
   std::atomic<const char*> failing = nullptr;
 

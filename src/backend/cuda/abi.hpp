@@ -18,7 +18,7 @@
 namespace cohort::cuda {
 
 /// Changes with every change of this file or of channel_map.hpp.
-inline constexpr std::uint32_t kAbiVersion = 11;
+inline constexpr std::uint32_t kAbiVersion = 12;
 /// The one symbol of the plugin: `const Api* cohort_cuda_plugin(std::uint32_t abi_version)`, null
 /// if it was built for another version.
 inline constexpr const char* kEntrySymbol = "cohort_cuda_plugin";
@@ -234,6 +234,9 @@ struct Api {
 
   // --- calls ------------------------------------------------------------------------------------
 
+  /// From now on no kernel of more threads is brought onto the device before the one ahead of it in
+  /// its stream has ended. Holds for this process; only lowers what was said before.
+  Status (*limit_early)(Device* device, std::uint32_t threads);
   /// Puts a call into the stream, or into the graph that the stream is being captured into.
   Status (*launch)(Device* device, const KernelCall* call);
   /// Likewise, with a norm behind it.

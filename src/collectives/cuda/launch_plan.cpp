@@ -236,6 +236,14 @@ class Planner {
 
 }  // namespace
 
+DeviceShare device_share(std::uint64_t threads, std::uint64_t sharers) noexcept {
+  if (sharers == 1) return {static_cast<std::uint32_t>(threads), ~0U};
+  // With 64 registers each, half of a device's threads run at once; with 128, a quarter.
+  const std::uint64_t share = threads / 2 / sharers;
+  const std::uint64_t early = share / 8;
+  return {static_cast<std::uint32_t>(share - early), static_cast<std::uint32_t>(early / 2)};
+}
+
 std::span<const GridStep> built_in_grid() noexcept {
   return kBuiltInGrid;
 }

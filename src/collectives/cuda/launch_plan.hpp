@@ -20,12 +20,27 @@ namespace cohort::cuda {
 
 /// What the devices of all ranks can do, as they have agreed at commit.
 struct GridLimits {
-  /// Threads of a call that run at once whatever runs in other lanes: of the smallest device,
-  /// shared by its ranks and the lanes. Fewer than kFlagLines count as that many.
+  /// Threads of a call that run at once whatever runs in other lanes: the least DeviceShare of any
+  /// rank. Fewer than kFlagLines count as that many.
   std::uint32_t resident_threads = 2048;
   /// Whose grids serve where it has any; else, and where it has none, `built_in_grid`.
   const PathTable* table = nullptr;
 };
+
+/// What one lane of one rank takes of a device at most, in threads.
+struct DeviceShare {
+  std::uint32_t resident;  ///< of a kernel, with up to 64 registers each
+  /// Of a kernel that is brought onto the device before the one ahead of it in its stream has
+  /// ended, with any number of registers.
+  std::uint32_t early;
+};
+
+/// The share of each of `sharers` lanes of ranks on a device that holds `threads`. Kernels of lanes
+/// that share a device may wait for each other by way of other devices, so all must find room at
+/// once, and so must those that are brought early and hold their room while they wait. Who has a
+/// device alone has no limits: what its kernels wait for never waits for room there.
+/// Requires: `sharers` > 0.
+DeviceShare device_share(std::uint64_t threads, std::uint64_t sharers) noexcept;
 
 /// As measured on two H200 with NVLink; flat within some per cent around the optimum.
 std::span<const GridStep> built_in_grid() noexcept;

@@ -8,6 +8,7 @@
 #include "collectives/cuda/kernels/counted.hpp"
 #include "collectives/cuda/kernels/fused.hpp"
 #include "collectives/cuda/kernels/kernels.hpp"
+#include "collectives/cuda/kernels/launch.hpp"
 #include "collectives/cuda/kernels/reduce_alone.hpp"
 #include "collectives/cuda/kernels/split.hpp"
 #include "collectives/cuda/kernels/stamps.hpp"
@@ -30,6 +31,12 @@ Status load_all() {
 
 Status open(std::uint32_t device, Device** opened) {
   return open_device(device, load_all, opened);
+}
+
+Status limit_early(Device* device, std::uint32_t threads) {
+  const ContextScope scope(*device);
+  if (!is_ok(scope.status())) return scope.status();
+  return limit_early_kernels(threads);
 }
 
 Status launch_call(Device* device, const KernelCall* call) {
@@ -122,6 +129,7 @@ constexpr Api kApi = {
     .allocate_mapped = allocate_mapped,
     .free_mapped = free_mapped,
     .poke = poke,
+    .limit_early = limit_early,
     .launch = launch_call,
     .launch_fused = launch_fused_call,
     .launch_norm = launch_norm_call,

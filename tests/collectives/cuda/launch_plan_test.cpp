@@ -350,5 +350,23 @@ TEST(LaunchGrid, KeepsToWhatIsResident) {
   }
 }
 
+TEST(DeviceShare, HasNoLimitsWhereNobodyElseIs) {
+  EXPECT_EQ(device_share(132 * 2048, 1).resident, 132U * 2048U);
+  EXPECT_EQ(device_share(132 * 2048, 1).early, ~0U);
+}
+
+TEST(DeviceShare, LetsAKernelOfEachAndTheOneBehindItRunAtOnce) {
+  for (const std::uint64_t multiprocessors : {1U, 16U, 108U, 132U, 148U}) {
+    const std::uint64_t threads = multiprocessors * 2048;
+    for (std::uint64_t sharers = 2; sharers <= 16; ++sharers) {
+      const DeviceShare share = device_share(threads, sharers);
+      // In registers: 64 of a kernel that is planned, up to 128 of one that comes early.
+      EXPECT_LE(sharers * (64ULL * share.resident + 128ULL * share.early), multiprocessors * 65536)
+          << sharers << " sharers of " << multiprocessors;
+      EXPECT_GE(20 * sharers * share.resident, 7 * threads) << "little is left unused";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace cohort::cuda

@@ -37,19 +37,45 @@ Status check_members(const Members& members) {
   return succeeded();
 }
 
-/// Whether programmatic launches and clusters work there; asked once of each device.
-Status is_of_major_9(bool* has) {
-  static std::atomic<std::uint8_t> known[64];  // 0: not asked yet, 1: no, 2: yes
+constexpr int kDevicesMax = 64;
+
+/// What launches on a device need to know; all zero until somebody asks.
+struct LaunchFacts {
+  std::atomic<std::uint8_t> major_9{0};  ///< 0: not asked yet, 1: no, 2: yes
+  /// All bits but those of the most threads of a kernel that is brought early: 0 is no limit.
+  std::atomic<std::uint32_t> not_early{0};
+};
+LaunchFacts facts_of_devices[kDevicesMax];
+
+Status current_facts(LaunchFacts** facts, int* device) {
+  COHORT_CUDA_TRY(cudaGetDevice, device);
+  if (*device >= kDevicesMax) {
+    return failure(Status::Code::unsupported, "launch: device %d, of %d at most", *device,
+                   kDevicesMax);
+  }
+  *facts = &facts_of_devices[*device];
+  return succeeded();
+}
+
+struct Ability {
+  bool major_9 = false;  ///< programmatic launches and clusters work
+  std::uint32_t early_threads = 0;
+};
+
+/// Of the current device; it is asked once.
+Status find_ability(Ability* ability) {
+  LaunchFacts* facts = nullptr;
   int device = 0;
-  COHORT_CUDA_TRY(cudaGetDevice, &device);
-  std::uint8_t seen = device < 64 ? known[device].load(std::memory_order_relaxed) : 0;
+  if (Status status = current_facts(&facts, &device); !is_ok(status)) return status;
+  std::uint8_t seen = facts->major_9.load(std::memory_order_relaxed);
   if (seen == 0) {
     int major = 0;
     COHORT_CUDA_TRY(cudaDeviceGetAttribute, &major, cudaDevAttrComputeCapabilityMajor, device);
     seen = major >= 9 ? 2 : 1;
-    if (device < 64) known[device].store(seen, std::memory_order_relaxed);
+    facts->major_9.store(seen, std::memory_order_relaxed);
   }
-  *has = seen == 2;
+  ability->major_9 = seen == 2;
+  ability->early_threads = ~facts->not_early.load(std::memory_order_relaxed);
   return succeeded();
 }
 
@@ -146,24 +172,42 @@ Status check_call(const KernelCall& call, bool loops) {
 }
 
 Status has_clusters(bool* has) {
-  return is_of_major_9(has);
+  Ability ability;
+  Status status = find_ability(&ability);
+  *has = ability.major_9;
+  return status;
+}
+
+Status limit_early_kernels(std::uint32_t threads) {
+  LaunchFacts* facts = nullptr;
+  int device = 0;
+  if (Status status = current_facts(&facts, &device); !is_ok(status)) return status;
+  std::uint32_t before = facts->not_early.load(std::memory_order_relaxed);
+  while (before < ~threads && !facts->not_early.compare_exchange_weak(before, ~threads)) {
+  }
+  return succeeded();
 }
 
 Status launch_kernel(const void* kernel, const KernelCall& call, void** parameters,
                      std::uint32_t cluster_blocks) {
-  bool programmatic = false;
-  if (Status status = is_of_major_9(&programmatic); !is_ok(status)) return status;
+  Ability ability;
+  if (Status status = find_ability(&ability); !is_ok(status)) return status;
   cudaLaunchAttribute attributes[2]{};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {cluster_blocks, 1, 1};
+  unsigned used = 0;
+  if (ability.major_9 && call.blocks * call.threads <= ability.early_threads) {
+    attributes[used].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[used++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (ability.major_9 && cluster_blocks != 0) {
+    attributes[used].id = cudaLaunchAttributeClusterDimension;
+    attributes[used++].val.clusterDim = {cluster_blocks, 1, 1};
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(call.blocks);
   config.blockDim = dim3(call.threads);
   config.stream = static_cast<cudaStream_t>(call.stream);
   config.attrs = attributes;
-  config.numAttrs = !programmatic ? 0 : cluster_blocks == 0 ? 1 : 2;
+  config.numAttrs = used;
   COHORT_CUDA_TRY(cudaLaunchKernelExC, &config, kernel, parameters);
   return succeeded();
 }
