@@ -35,7 +35,7 @@ constexpr auto kGrids1 = std::to_array<ShippedGrid>({
     {GridFamily::move, 2, {64, 16384}},
     {GridFamily::move, 2, {384}},
     {GridFamily::reduce, 2, {64, 8192}},
-    {GridFamily::reduce, 2, {256}},
+    {GridFamily::reduce, 2, {384}},
     {GridFamily::move, 4, {192}},
     {GridFamily::reduce, 4, {384, 128}},
     {GridFamily::reduce, 4, {192}},
