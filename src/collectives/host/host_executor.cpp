@@ -161,7 +161,7 @@ Verdict HostExecutor::run_local(Channel& channel, const Call& call) {
     std::memcpy(call.output.data, call.input.data, bytes);
   }
   const Verdict verdict{Path::local, Reason::group_size_one, 0};
-  book(channel, call, verdict, collectives::ticks() - begin, 0);
+  book(channel, call, verdict, {begin, collectives::ticks() - begin, 0});
   return verdict;
 }
 
@@ -186,7 +186,8 @@ Verdict HostExecutor::run_shared(Channel& channel, const Call& call, PathChoice 
   if (pulled || (fault && !test_leaves_out("a refused rank's done"))) exchange.publish_done();
   exchange.rethrow_refusal();
   if (plan_->options().strict) throw_if_strict_miss(exchange);
-  book(channel, call, verdict, end_ticks(exchange, choice.path) - begin, exchange.wait_ticks());
+  book(channel, call, verdict,
+       {begin, end_ticks(exchange, choice.path) - begin, exchange.wait_ticks()});
   return verdict;
 }
 
@@ -329,18 +330,23 @@ void HostExecutor::throw_strict_miss(WorldRank rank, const std::string& what, Op
 }
 
 void HostExecutor::book(Channel& channel, const Call& call, const Verdict& verdict,
-                        std::uint64_t total_ticks, std::uint64_t wait_ticks) {
+                        const CallTicks& ticks) {
   if constexpr (!kChecked) return;
   collectives::LedgerEntry& entry = channel.ledger().entry(call.op, verdict.path, verdict.reason);
-  ++entry.calls;
+  std::size_t bytes = 0;
   if (call.op == Op::recv) {
-    entry.bytes += output_bytes(call);
+    bytes = output_bytes(call);
   } else if (call.op != Op::barrier) {
-    entry.bytes += input_bytes(call);
+    bytes = input_bytes(call);
   }
+  ++entry.calls;
+  entry.bytes += bytes;
   entry.copied_bytes += verdict.copied_bytes;
-  entry.total_ticks += total_ticks;
-  entry.wait_ticks += wait_ticks;
+  entry.total_ticks += ticks.total;
+  entry.wait_ticks += ticks.wait;
+  if (timeline_ == nullptr) return;
+  timeline_->add({ticks.begin, ticks.total, ticks.wait, bytes, verdict.copied_bytes, call.lane,
+                  channel.identity().kind, call.op, verdict.path, verdict.reason});
 }
 
 void HostExecutor::check_idle() {
@@ -357,26 +363,6 @@ std::vector<std::string> HostExecutor::lost_messages() {
     for (std::string& text : pairs->lost()) texts.push_back(std::move(text));
   }
   return texts;
-}
-
-void HostExecutor::inherit_ledger(const collectives::Executor& previous) {
-  for (const auto& channel : channels_) {
-    for (const auto& old : static_cast<const HostExecutor&>(previous).channels_) {
-      const bool same = old->region().kind == channel->region().kind &&
-                        old->region().lane == channel->region().lane;
-      if (same) channel->ledger() = old->ledger();
-    }
-  }
-}
-
-void HostExecutor::append_ledger(std::vector<LedgerRow>& rows) const {
-  for (const auto& channel : channels_) {
-    channel->ledger().append_rows(channel->identity().kind, channel->ranks(), rows);
-  }
-}
-
-void HostExecutor::clear_ledger() {
-  for (const auto& channel : channels_) channel->ledger().clear();
 }
 
 }  // namespace cohort::host

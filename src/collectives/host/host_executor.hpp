@@ -19,6 +19,7 @@
 #include "collectives/host/exchange.hpp"
 #include "collectives/host/message.hpp"
 #include "collectives/host/pair_channel.hpp"
+#include "collectives/timeline.hpp"
 #include "heap/arena_layout.hpp"
 #include "heap/heap_view.hpp"
 #include "heap/slot_rings.hpp"
@@ -88,8 +89,13 @@ class HostExecutor final : public collectives::Executor {
   PathChoice choice_of(const Channel& channel, const collectives::Call& call) const noexcept;
   void throw_if_strict_forbids(const Channel& channel, const collectives::Call& call,
                                PathChoice choice) const;
+  struct CallTicks {
+    std::uint64_t begin = 0;
+    std::uint64_t total = 0;
+    std::uint64_t wait = 0;
+  };
   void book(Channel& channel, const collectives::Call& call, const Verdict& verdict,
-            std::uint64_t total_ticks, std::uint64_t wait_ticks);
+            const CallTicks& ticks);
 
   // --- send and recv, in run_message.cpp -----------------------------------------------------
 
@@ -115,6 +121,7 @@ class HostExecutor final : public collectives::Executor {
   heap::HeapView view_;
   heap::SlotRings* rings_;
   heap::Pools* pools_;
+  collectives::Timeline* timeline_ = collectives::timeline_of_thread();  // null: not recorded
   bool slots_in_arena_;
   bool crowded_;
   std::vector<std::unique_ptr<Channel>> channels_;   // by (kind, lane)

@@ -71,7 +71,7 @@ Verdict HostExecutor::run_message(Channel& channel, const Call& call) {
   } else {
     receive(message, call, fault, verdict);
   }
-  book(channel, call, verdict, collectives::ticks() - begin, message.wait_ticks());
+  book(channel, call, verdict, {begin, collectives::ticks() - begin, message.wait_ticks()});
   return verdict;
 }
 
