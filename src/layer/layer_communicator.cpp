@@ -5,50 +5,25 @@
 #include <cohort/error.hpp>
 #include <cohort/layer_communicator.hpp>
 
+#include "layer/boundary_moves.hpp"
 #include "layer/row_boundary.hpp"
 
 namespace cohort {
 
 namespace {
 
+using layer::Boundary;
+using layer::index_of;
+using layer::kBoundaries;
+using layer::move_of;
 using layer::RowBoundary;
 
-enum class Boundary : std::size_t { kv, attention_output, mlp_input, mlp_output, last_rows };
-
-constexpr std::size_t index_of(Boundary boundary) noexcept {
-  return static_cast<std::size_t>(boundary);
+std::string name_of(Boundary boundary) {
+  return std::string(layer::to_string(boundary));
 }
-
-constexpr std::array kNames = {"kv_rows", "attention_output", "mlp_input", "mlp_output",
-                               "last_rows"};
 
 [[noreturn]] void refuse(const std::string& why) {
   throw Error(ErrorCode::usage, why, std::nullopt, "layer");
-}
-
-Placement owing(Placement placement, GroupKind group) {
-  placement.owes_sum = group;
-  return placement;
-}
-
-/// The move of a boundary. `rows` are the boundary's own: last rows of `last_rows`.
-Move move_of(const Layout& layout, Boundary boundary, const BatchRows& rows) {
-  const Placement attention = rows.attention();
-  const Placement everywhere;
-  switch (boundary) {
-    case Boundary::kv:
-      if (attention.sharded_over.contains(TokenAxis::attn_cp)) {
-        return plan_context_gather(layout, rows);
-      }
-      return {attention, attention, {}};
-    case Boundary::attention_output:
-      return plan_move(layout, owing(attention, GroupKind::attn_tp), attention, rows);
-    case Boundary::mlp_output:
-      return plan_move(layout, owing(everywhere, GroupKind::tp), attention, rows);
-    case Boundary::mlp_input:
-    case Boundary::last_rows: break;
-  }
-  return plan_move(layout, attention, everywhere, rows);
 }
 
 std::size_t row_elements_of(const LayerSpec& spec, Boundary boundary) {
@@ -71,9 +46,6 @@ RowsMax rows_max_of(const LayerSpec& spec, Boundary boundary) {
   }
   return {};
 }
-
-constexpr std::array kBoundaries = {Boundary::kv, Boundary::attention_output, Boundary::mlp_input,
-                                    Boundary::mlp_output, Boundary::last_rows};
 
 void add_group(std::vector<GroupKind>& groups, GroupKind group) {
   if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
@@ -161,7 +133,7 @@ LayerSlots plan_layers(Plan& plan, const LayerSpec& spec) {
     const RowsMax rows_max = rows_max_of(spec, boundary);
     SlotSpec slot{groups.rows, spec.dtype, rows_max.rows, row_elements_of(spec, boundary),
                   spec.depth};
-    const std::string name = kNames[index_of(boundary)];
+    const std::string name = name_of(boundary);
     LayerSlots::Boundary& planned = slots.boundaries[index_of(boundary)];
     // A block is of one group.
     if (spec.pool && moves && groups.rows.size() == 1) {
@@ -188,10 +160,9 @@ class LayerCommunicator::State {
         context_{&session, std::nullopt, {}} {
     check_pool(session.plan(), slots.pool);
     for (const Boundary boundary : kBoundaries) {
-      check_slot(session.plan(), slots.boundaries[index_of(boundary)].rows,
-                 kNames[index_of(boundary)]);
+      check_slot(session.plan(), slots.boundaries[index_of(boundary)].rows, name_of(boundary));
       check_slot(session.plan(), slots.boundaries[index_of(boundary)].sum,
-                 std::string(kNames[index_of(boundary)]) + "_sum");
+                 name_of(boundary) + "_sum");
       boundaries_.emplace_back(context_, slots.boundaries[index_of(boundary)], spec_.dtype,
                                row_elements_of(spec_, boundary), rows_max_of(spec_, boundary).rows);
     }
