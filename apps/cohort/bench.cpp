@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <optional>
 
 #include <CLI/CLI.hpp>
 
@@ -13,6 +14,8 @@
 #include "bench_output.hpp"
 #include "bench_run.hpp"
 #include "bench_subject.hpp"
+#include "report/output_file.hpp"
+#include "report/page.hpp"
 
 namespace cohort {
 
@@ -35,14 +38,16 @@ Examples:
   # A look at this machine in a few seconds, cohort alone:
   cohort bench --quick --peers none
 
-  # One operation on growing groups, as a document and as a picture:
-  cohort bench --ranks 2,4,8 --ops all_reduce --json --plot all_reduce.svg
+  # One operation on growing groups, as a document and as a page with pictures:
+  cohort bench --ranks 2,4,8 --ops all_reduce --json --report all_reduce.html
 
   # Two GPUs, every path that the table in force takes:
   cohort bench --device cuda --ops all_reduce,all_gather --bytes 1Ki..8Mi)";
 
 void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostream& errors) {
   const bench::BenchOptions options = bench::read_bench_flags(flags);
+  std::optional<OutputFile> report;
+  if (!flags.report.empty()) report.emplace("--report", flags.report);
   std::ofstream plot;
   if (!flags.plot.empty()) {
     plot.open(flags.plot);
@@ -59,6 +64,7 @@ void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostrea
   if (plot.is_open() && !(plot << bench::draw_plot(measurement)).flush()) {
     throw Error(ErrorCode::system, "cannot write " + flags.plot, std::nullopt, "output");
   }
+  if (report) report->write(command_report("bench", bench::document_text(measurement)));
 }
 
 }  // namespace

@@ -186,6 +186,10 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
   command.add_flag("--quick", flags.quick,
                    "Few sizes, warm buffers, few calls: a look, not a measurement");
   command.add_flag("--json", flags.json, "Print one JSON document instead of a table");
+  command
+      .add_option("--report", flags.report,
+                  "Also write one page that shows the measurement, for a browser")
+      ->type_name("FILE.html");
   command.add_option("--plot", flags.plot, "Also draw the times over the sizes, as SVG")
       ->type_name("FILE.svg");
   add_path_flags(command, flags.paths, /*with_gpus=*/true);

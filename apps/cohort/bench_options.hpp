@@ -31,6 +31,7 @@ struct BenchFlags {
   bool quick = false;
   bool json = false;
   std::string plot{};
+  std::string report{};
   PathFlags paths{};
 
   /// What `--device` says. Throws: Error{usage}.

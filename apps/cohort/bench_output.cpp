@@ -138,7 +138,7 @@ void print_tables(const Measurement& measurement, std::ostream& output) {
   }
 }
 
-void print_document(const Measurement& measurement, std::ostream& output) {
+std::string document_text(const Measurement& measurement) {
   Json document{{"schema", 1},
                 {"version", COHORT_VERSION},
                 {"machine",
@@ -159,7 +159,11 @@ void print_document(const Measurement& measurement, std::ostream& output) {
     for (const auto& [name, value] : facts.values) entry[name] = value;
     document["ranks"].push_back(entry);
   }
-  output << document.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+  return document.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void print_document(const Measurement& measurement, std::ostream& output) {
+  output << document_text(measurement) << '\n';
 }
 
 }  // namespace cohort::bench

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <ostream>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +14,8 @@
 #include "faults/catalog.hpp"
 #include "faults_output.hpp"
 #include "nearest.hpp"
+#include "report/output_file.hpp"
+#include "report/page.hpp"
 
 namespace cohort {
 
@@ -34,6 +37,9 @@ Exit codes: 0 if cohort did nothing but that; 1 if it did; 2 for wrong flags.
 Examples:
   # All faults, in some ten seconds:
   cohort faults
+
+  # The same as a page for a browser:
+  cohort faults --report faults.html
 
   # Two of them on more ranks, for a script:
   cohort faults --only dead-rank,skipped-call --ranks 8 --json)";
@@ -69,14 +75,20 @@ void run_faults(std::span<const Fault> all, const FaultsOptions& options, std::o
     refuse("--ranks " + std::to_string(options.ranks) + ": an even number from 4 to " +
            std::to_string(faults::kRanksMax) + " is needed, so that attn_cp differs from tp");
   }
+  if (options.list && !options.report.empty()) {
+    refuse("--report has nothing to show with --list, which replays nothing; leave one out");
+  }
   if (options.list) {
     print_fault_list(chosen, options.json, output);
     return;
   }
   const faults::Setting setting{.ranks = options.ranks, .scale = deadline_scale_from_environment()};
+  std::optional<OutputFile> page;
+  if (!options.report.empty()) page.emplace("--report", options.report);
   FaultsReport report(setting, options.json, output);
   for (const Fault* fault : chosen) report.add(faults::replay(*fault, setting));
   report.finish();
+  if (page) page->write(command_report("faults", report.document_text()));
   if (!report.kept()) throw ExitStatus{1};
 }
 
@@ -93,6 +105,10 @@ void add_faults_command(CLI::App& app, std::ostream& output) {
       ->type_name("N");
   command->add_flag("--list", options->list, "Print the faults without replaying them");
   command->add_flag("--json", options->json, "Print one JSON document instead of text");
+  command
+      ->add_option("--report", options->report,
+                   "Also write one page that shows the replays, for a browser")
+      ->type_name("FILE.html");
   command->footer(kFooter);
   command->callback([options, &output] { run_faults(faults::all_faults(), *options, output); });
 }

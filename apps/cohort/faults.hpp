@@ -19,6 +19,7 @@ struct FaultsOptions {
   std::uint32_t ranks = 4;
   bool list = false;
   bool json = false;
+  std::string report = {};  ///< file of the page; empty: none
 };
 
 /// Adds `faults`: replays faults of the field, the naive way and cohort's, and prints both verdicts

@@ -74,8 +74,8 @@ Json document() {
 }
 
 /// Words of the system may quote anything: what is not UTF-8 becomes U+FFFD.
-void print(const Json& json, std::ostream& output) {
-  output << json.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+std::string text_of(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -85,7 +85,7 @@ void print_fault_list(std::span<const Fault* const> all, bool json, std::ostream
     Json list = document();
     list["faults"] = Json::array();
     for (const Fault* fault : all) list["faults"].push_back(describe(*fault));
-    print(list, output);
+    output << text_of(list) << '\n';
     return;
   }
   for (const Fault* fault : all) {
@@ -121,6 +121,10 @@ void FaultsReport::finish() {
     *output_ << line.data();
     return;
   }
+  *output_ << document_text() << '\n';
+}
+
+std::string FaultsReport::document_text() const {
   Json all = document();
   all["ranks"] = setting_.ranks;
   all["kept"] = this->kept();
@@ -132,7 +136,7 @@ void FaultsReport::finish() {
     entry["cohort"] = describe(replay.ours, "kept");
     all["faults"].push_back(entry);
   }
-  print(all, *output_);
+  return text_of(all);
 }
 
 }  // namespace cohort

@@ -2,6 +2,7 @@
 
 #include <iosfwd>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -19,6 +20,8 @@ class FaultsReport {
 
   void add(const faults::Replay& replay);
   void finish();
+  /// All replays so far as one JSON document: what `finish` prints with --json. Local.
+  std::string document_text() const;
   /// Whether cohort did what it promises in every replay.
   bool kept() const noexcept;
 

@@ -30,6 +30,7 @@
 #include "model/tokenizer_from_gguf.hpp"
 #include "rendezvous/launched_rank.hpp"
 #include "rendezvous/launcher.hpp"
+#include "report/output_file.hpp"
 
 namespace cohort {
 
@@ -52,6 +53,10 @@ Examples:
   # Four ranks: attention in 2 replicas of 2 context-parallel ranks each, the MLP over all 4:
   cohort generate --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2 --chat \
     --prompt "Why is the sky blue?" --prompt "Write a haiku about memory." --strict
+
+  # The same as a page for a browser: groups, memory, every call, every verdict:
+  cohort generate --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2 \
+    --prompt "Why is the sky blue?" --report report.html
 
   # Many prompts on two replicas, for a script: {"prompt": "..."} or "..." on every line
   cohort generate --model SmolLM2.gguf --tp 2 --attn-dp 2 --prompts prompts.jsonl --json)";
@@ -105,6 +110,10 @@ void run_rank(const GenerateFlags& flags, const Layout& layout, std::ostream& ou
   try {
     world.emplace(World::join(Bootstrap::from_environment(), flags.limits()));
     set_log_rank(world->rank());
+    std::optional<OutputFile> report;
+    if (!flags.report.empty() && world->rank() == WorldRank{0}) {
+      report.emplace("--report", flags.report);
+    }
     const GenerateStreams streams{std::cin, output, errors};
     const GenerateResult result = generate_on_rank(*world, flags, layout, streams);
     if (world->rank() != WorldRank{0}) return;
@@ -113,6 +122,7 @@ void run_rank(const GenerateFlags& flags, const Layout& layout, std::ostream& ou
     } else {
       print_summary(result, layout, output);
     }
+    if (report) report->write(generate_report(result, generate_plan(flags, layout)));
   } catch (const Error& error) {
     if (world) world->fail(error);
     if (!report_error(error)) throw;
@@ -140,6 +150,7 @@ void add_generate_command(CLI::App& app, const ProgramArguments& arguments, std:
       return;
     }
     check_before_launch(*flags, layout);
+    if (!flags->report.empty()) static_cast<void>(OutputFile("--report", flags->report));
     const LaunchResult result = launch_self(layout.world_size(), arguments.count, arguments.values);
     const int exit_code = print_launch_result(result, flags->json, output, errors);
     if (exit_code != 0) throw ExitStatus{exit_code};

@@ -124,6 +124,11 @@ void add_generate_flags(CLI::App& command, GenerateFlags& flags) {
       .add_option("--health-file", flags.health_file,
                   "Keep in FILE what the ranks are doing; 'cohort health FILE' reads it")
       ->type_name("FILE");
+  command
+      .add_option(
+          "--report", flags.report,
+          "Also write one page that shows groups, memory, calls and verdicts, for a browser")
+      ->type_name("FILE.html");
   command.add_flag("--json", flags.json, "Print one JSON document instead of text");
 }
 

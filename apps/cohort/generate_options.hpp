@@ -59,7 +59,11 @@ struct GenerateFlags {
   std::uint64_t seed = 0;
   double deadline_s = 10;
   std::string health_file;
+  std::string report;
   bool json = false;
+
+  /// Whether the ranks keep a timeline of their calls.
+  bool records_calls() const noexcept { return !report.empty(); }
 
   /// The layout, with --ranks and --tp filled in from each other.
   /// Throws: Error{usage} naming the flags that contradict each other.

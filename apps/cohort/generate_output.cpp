@@ -10,7 +10,9 @@
 #include <cohort/version.hpp>
 
 #include "base/bytes.hpp"
+#include "report/job_document.hpp"
 #include "report/job_ledger.hpp"
+#include "report/page.hpp"
 
 namespace cohort {
 
@@ -81,6 +83,13 @@ Json stalls_json(std::span<const RankHealth> ranks) {
   return stalls;
 }
 
+Json timing_json(const GenerateResult& result) {
+  return {{"load_s", result.load_s},
+          {"prefill_s", result.timing.prefill_s},
+          {"decode_s", result.timing.decode_s},
+          {"tokens_per_s", tokens_per_second(result.timing)}};
+}
+
 }  // namespace
 
 CompletionStream::CompletionStream(std::ostream& output, std::span<const Prompt> prompts,
@@ -141,6 +150,24 @@ void print_summary(const GenerateResult& result, const Layout& layout, std::ostr
          << " tokens/s" << std::endl;
 }
 
+std::string generate_report(const GenerateResult& result, const Plan& plan) {
+  // A page is passed on to others: what was asked and answered is not in it.
+  Json prompts = Json::array();
+  for (std::size_t i = 0; i < result.prompts.size(); ++i) {
+    const Completion& completion = result.completions[i];
+    prompts.push_back({{"prompt_tokens", result.prompts[i].tokens.size()},
+                       {"completion_tokens", completion.tokens.size()},
+                       {"finish_reason", to_string(completion.finish_reason)},
+                       {"replica", completion.replica}});
+  }
+  const Json run{{"prompts", prompts},
+                 {"stalls", stalls_json(result.ranks)},
+                 {"registrations_since_commit", result.registrations_since_commit},
+                 {"measured_bytes", result.measured_bytes},
+                 {"timing", timing_json(result)}};
+  return report_page(job_document(plan, result.communication, result.timelines, run).dump());
+}
+
 void print_json(const GenerateResult& result, const Layout& layout, std::ostream& output) {
   Json prompts = Json::array();
   for (std::size_t i = 0; i < result.prompts.size(); ++i) {
@@ -151,21 +178,6 @@ void print_json(const GenerateResult& result, const Layout& layout, std::ostream
                        {"tokens", completion.tokens},
                        {"finish_reason", to_string(completion.finish_reason)},
                        {"replica", completion.replica}});
-  }
-  Json communication = Json::array();
-  for (const LedgerRow& row : result.communication) {
-    Json ranks = Json::array();
-    for (const WorldRank rank : row.ranks) ranks.push_back(rank.index());
-    communication.push_back({{"group", cohort::to_string(row.group)},
-                             {"ranks", ranks},
-                             {"op", cohort::to_string(row.op)},
-                             {"path", cohort::to_string(row.path)},
-                             {"reason", cohort::to_string(row.reason)},
-                             {"calls", row.calls},
-                             {"bytes", row.bytes},
-                             {"copied_bytes", row.copied_bytes},
-                             {"transfer_s", row.transfer_s},
-                             {"wait_s", row.wait_s}});
   }
   const LayoutSizes& sizes = layout.sizes();
   const Json document{
@@ -178,16 +190,12 @@ void print_json(const GenerateResult& result, const Layout& layout, std::ostream
         {"attn_dp", sizes.attn_dp},
         {"attn_cp", sizes.attn_cp},
         {"attn_tp", layout.attn_tp()}}},
-      {"communication", communication},
+      {"communication", ledger_json(result.communication)},
       {"stalls", stalls_json(result.ranks)},
       {"registrations_since_commit", result.registrations_since_commit},
       {"footprint",
        {{"planned_bytes", result.planned_bytes}, {"measured_bytes", result.measured_bytes}}},
-      {"timing",
-       {{"load_s", result.load_s},
-        {"prefill_s", result.timing.prefill_s},
-        {"decode_s", result.timing.decode_s},
-        {"tokens_per_s", tokens_per_second(result.timing)}}}};
+      {"timing", timing_json(result)}};
   // A completion cut short may end within a character.
   output << document.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
 }

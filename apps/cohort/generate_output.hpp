@@ -9,10 +9,12 @@
 #include <cohort/health.hpp>
 #include <cohort/layout.hpp>
 #include <cohort/ledger.hpp>
+#include <cohort/plan.hpp>
 
 #include "engine/engine.hpp"
 #include "generate_prompts.hpp"
 #include "model/tokenizer_stream.hpp"
+#include "report/job_timeline.hpp"
 
 namespace cohort {
 
@@ -34,6 +36,7 @@ struct GenerateResult {
   std::vector<RankHealth> ranks;                 // by world rank, as they were at the end
   double load_s = 0;
   EngineTiming timing;
+  std::vector<RankTimeline> timelines;  // by world rank, if calls were recorded
 };
 
 /// Writes completions as they come, in the order of the prompts: the first unfinished one token by
@@ -64,6 +67,9 @@ class CompletionStream {
 
 /// What there is to say after the completions: communication, memory, times. Local.
 void print_summary(const GenerateResult& result, const Layout& layout, std::ostream& output);
+
+/// The page of --report: all but what was asked and answered. `plan` is the one committed. Local.
+std::string generate_report(const GenerateResult& result, const Plan& plan);
 
 /// The whole result as one JSON document. Local.
 void print_json(const GenerateResult& result, const Layout& layout, std::ostream& output);

@@ -27,6 +27,7 @@
 #include "model/sampler.hpp"
 #include "model/tokenizer_from_gguf.hpp"
 #include "rendezvous/wire.hpp"
+#include "report/job_document.hpp"
 #include "report/job_ledger.hpp"
 
 namespace cohort {
@@ -67,6 +68,7 @@ class Rank {
         spec_(flags.engine.spec(config_)),
         slots_(plan_slots(plan_, config_, spec_)) {
     require_products(spec_.dtype);
+    if (flags.records_calls()) timeline_.emplace(report_calls_max(layout.world_size()));
   }
 
   GenerateResult run() {
@@ -79,6 +81,8 @@ class Rank {
     Schedule schedule(requests_, {.replica_count = plan_.layout().sizes().attn_dp,
                                   .maxima = spec_.maxima,
                                   .stop_tokens = stop_tokens()});
+    std::optional<collectives::RecordCalls> recording;
+    if (timeline_) recording.emplace(*timeline_);
     Session session = commit(world_, plan_);
     try {
       serve_session(session, schedule, result);
@@ -192,6 +196,9 @@ class Rank {
       result.measured_bytes.push_back(reader.get<std::uint64_t>());
     }
     result.communication = merge_ledgers(ledgers);
+    if (timeline_) {
+      result.timelines = align_timelines(exchange(encode_timeline(*timeline_), "timeline"));
+    }
     result.ranks = world_.health().ranks;
     const Footprint planned = footprint(plan_);
     for (std::uint32_t rank = 0; rank < world_.size(); ++rank) {
@@ -209,6 +216,7 @@ class Rank {
   EngineSpec spec_;
   EngineSlots slots_;
   std::vector<Request> requests_;
+  std::optional<collectives::Timeline> timeline_;  // of this rank, if --report asks for one
 };
 
 }  // namespace
@@ -216,6 +224,13 @@ class Rank {
 GenerateResult generate_on_rank(World& world, const GenerateFlags& flags, const Layout& layout,
                                 const GenerateStreams& streams) {
   return Rank(world, flags, layout, streams).run();
+}
+
+Plan generate_plan(const GenerateFlags& flags, const Layout& layout) {
+  const ModelConfig config = model_config_from(GgufFile::open(flags.engine.model));
+  Plan plan(layout, flags.engine.plan_options());
+  static_cast<void>(plan_slots(plan, config, flags.engine.spec(config)));
+  return plan;
 }
 
 }  // namespace cohort

@@ -1,5 +1,8 @@
 #include "faults.hpp"
 
+#include <unistd.h>
+
+#include <filesystem>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -10,6 +13,7 @@
 
 #include "exit_status.hpp"
 #include "run_command.hpp"
+#include "support/report_data.hpp"
 
 namespace cohort {
 namespace {
@@ -115,6 +119,31 @@ TEST(FaultsCommand, JsonHoldsBothVerdicts) {
   EXPECT_EQ(fault.at("naive").at("observed"), "3 instead of 5");
   EXPECT_EQ(fault.at("cohort").at("outcome"), "ended");
   EXPECT_GE(fault.at("cohort").at("seconds"), 0);
+}
+
+TEST(FaultsCommand, AReportHoldsWhatTheDocumentDoes) {
+  const std::vector<Fault> all = {make_fault("first", fails, keeps),
+                                  make_fault("second", fails, breaks)};
+  const std::string file =
+      testing::TempDir() + "faults_report." + std::to_string(::getpid()) + ".html";
+  const Ended ended = run_planted(all, {.json = true, .report = file});
+  EXPECT_EQ(ended.exit_code, 1) << "written although a promise was broken";
+  auto told = nlohmann::json::parse(ended.output);
+  auto data = test::report_data(file).at("faults");
+  told.erase("seconds");  // goes on between the two
+  data.erase("seconds");
+  EXPECT_EQ(data, told);
+  std::filesystem::remove(file);
+}
+
+TEST(FaultsCommand, AReportThatCannotBeIsRefusedBeforeAnythingRuns) {
+  const Ended unwritable = run_command("--report missing-folder/report.html");
+  EXPECT_EQ(unwritable.exit_code, 2);
+  EXPECT_EQ(unwritable.output, "");
+  EXPECT_THAT(unwritable.errors, HasSubstr("--report cannot write missing-folder/report.html"));
+  const Ended listed = run_command("--list --report report.html");
+  EXPECT_EQ(listed.exit_code, 2);
+  EXPECT_THAT(listed.errors, HasSubstr("--report has nothing to show with --list"));
 }
 
 TEST(FaultsCommand, OnlyKeepsTheirOrder) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "support/report_data.hpp"
 #include "support/subprocess.hpp"
 
 namespace cohort {
@@ -40,8 +41,9 @@ class BenchCommand : public testing::Test {
 
 TEST_F(BenchCommand, MeasuresEveryOperationOnTwoRanksWithoutPeers) {
   const fs::path plot = folder_ / "plot.svg";
-  const test::Finished finished =
-      bench({"--peers", "none", "--bytes", "8,16Ki", "--json", "--plot", plot.string()});
+  const fs::path report = folder_ / "report.html";
+  const test::Finished finished = bench({"--peers", "none", "--bytes", "8,16Ki", "--json", "--plot",
+                                         plot.string(), "--report", report.string()});
   ASSERT_EQ(finished.exit_code, 0) << finished.errors;
   EXPECT_THAT(finished.errors, HasSubstr("bench: all_reduce 16.0 KiB on 2 ranks"));
   const auto document = nlohmann::json::parse(finished.output);
@@ -63,6 +65,7 @@ TEST_F(BenchCommand, MeasuresEveryOperationOnTwoRanksWithoutPeers) {
     EXPECT_LE(rank["measured_bytes"], rank["planned_bytes"].get<std::size_t>() + 4096);
   }
   EXPECT_GT(fs::file_size(plot), 1000u);
+  EXPECT_EQ(test::report_data(report).at("bench"), document);
 }
 
 TEST_F(BenchCommand, MoreRanksThanCpusAndIntegers) {

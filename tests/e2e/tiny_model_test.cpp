@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "e2e/generate_job.hpp"
+#include "support/report_data.hpp"
 
 namespace cohort {
 namespace {
@@ -65,6 +66,41 @@ INSTANTIATE_TEST_SUITE_P(Sample, TinyModelLayouts,
 // All of them; sanitizer builds are content with the sample.
 INSTANTIATE_TEST_SUITE_P(Sweep, TinyModelLayouts, testing::ValuesIn(layouts_of({1, 2, 4, 8})),
                          name_of);
+
+TEST_F(TinyModel, WritesAReportOfWhatItDid) {
+  const std::string file = write_file("report.html", "of an earlier job");
+  const auto result = run_batch({4, 2, 2}, "--report " + file);
+  const auto report = test::report_data(file);
+  EXPECT_EQ(report.at("kind"), "generate");
+  EXPECT_EQ(report.at("communication"), result.at("communication"));
+  EXPECT_EQ(report.at("run").at("timing"), result.at("timing"));
+  EXPECT_EQ(report.at("plan").at("footprint").at("planned_bytes"),
+            result.at("footprint").at("planned_bytes"));
+  EXPECT_EQ(report.at("run").at("prompts").size(), golden().size());
+  EXPECT_EQ(report.dump().find(golden().front().text), std::string::npos) << "not what was asked";
+  // The timelines tell the calls that the ledgers count, and their time.
+  const auto& timeline = report.at("timeline");
+  ASSERT_EQ(timeline.at("ranks").size(), 4U);
+  std::uint64_t calls = 0;
+  for (const auto& rank : timeline.at("ranks")) {
+    EXPECT_EQ(rank.at("dropped"), 0);
+    calls += rank.at("calls").size();
+    EXPECT_GT(rank.at("wait_us"), 0);
+  }
+  std::uint64_t counted = 0;
+  for (const auto& row : result.at("communication")) {
+    counted += row.at("calls").get<std::uint64_t>() * row.at("ranks").size();
+  }
+  EXPECT_EQ(calls, counted);
+}
+
+TEST_F(TinyModel, RefusesAReportThatItCannotWriteBeforeItStarts) {
+  const test::Finished finished = run({"generate", "--model", test::tiny_model_path(), "--prompt",
+                                       "x", "--report", "missing-folder/report.html"});
+  EXPECT_EQ(finished.exit_code, 2);
+  EXPECT_EQ(finished.output, "");
+  EXPECT_THAT(finished.errors, testing::HasSubstr("--report cannot write missing-folder/"));
+}
 
 TEST_F(TinyModel, LeavesAHealthFileThatSaysHowItEnded) {
   const std::string file = write_file("health.json", "of an earlier job");

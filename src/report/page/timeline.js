@@ -46,6 +46,7 @@ class Rectangles {
 }
 
 const waitFill = "url(#timeline-wait)";
+const waitShareFill = "var(--line)";  // columns are too narrow for hatching
 
 /// Calls that are drawn one by one are on average at least so wide; else columns show shares.
 const callPx = 4;
@@ -82,7 +83,7 @@ function drawShares(parts, view, scale, box, shapes) {
   for (const [column, fills] of columns) {
     let bottom = box.y + box.height;
     const upwards = [...fills].filter((entry) => entry[0] !== waitFill);
-    if (fills.has(waitFill)) upwards.push([waitFill, fills.get(waitFill)]);
+    if (fills.has(waitFill)) upwards.push([waitShareFill, fills.get(waitFill)]);
     for (const [fill, share] of upwards) {
       const height = Math.min(bottom - box.y, share * box.height);
       bottom -= height;
@@ -111,7 +112,8 @@ function timelineTicks(view, width, height) {
     nodes.push(svg("line", { x1: x, x2: x, y1: 0, y2: height, class: "grid" }));
     const near = x > timelineLeft + width - 30;
     nodes.push(svg("text", { x, y: height + 15, class: "soft",
-      "text-anchor": near ? "end" : "middle" }, us === 0 ? "0" : spanText(us)));
+      "text-anchor": near ? "end" : "middle" },
+    us === 0 ? "0" : spanText(us).replace(/\.?0+ /, " ")));
   }
   return nodes;
 }
@@ -140,6 +142,7 @@ class TimelineView {
     const draw = busiest * callPx * 2 > inner ? drawShares : drawEach;
     this.timeline.ranks.forEach((entry, i) => {
       const y = i * (this.rowHeight + gap);
+      shapes.add("var(--panel)", timelineLeft, y, inner, this.rowHeight);
       draw(visible[i].flatMap((call) => partsOf(this.timeline, call)), this.view, scale,
         { y, width: inner, height: this.rowHeight }, shapes);
       if (i % every === 0) {
@@ -240,7 +243,7 @@ function showTimeline() {
     el("p", {}, "Every call of every rank, from the first one on. Waiting is the time until the " +
       "peers had come; it is drawn at the beginning of a call. The rest is moving and reducing. " +
       "Between the calls the rank computes. Where calls lie too close, columns show what the time " +
-      "went into." + (dropped ? " Kept are the first calls of each " +
+      "went into, waiting in grey above the rest." + (dropped ? " Kept are the first calls of each " +
         "rank; " + dropped + " later ones are only counted." : "")),
     legend([...used.map((path) => [path, pathColour(path)]), ["waiting", "var(--soft)", true]]),
     timelineButtons(view), place, readout,
