@@ -14,6 +14,7 @@
 #include "bench_output.hpp"
 #include "bench_run.hpp"
 #include "bench_subject.hpp"
+#include "progress.hpp"
 #include "report/output_file.hpp"
 #include "report/page.hpp"
 
@@ -38,8 +39,10 @@ Examples:
   # A look at this machine in a few seconds, cohort alone:
   cohort bench --quick --peers none
 
-  # One operation on growing groups, as a document and as a page with pictures:
-  cohort bench --ranks 2,4,8 --ops all_reduce --json --report all_reduce.html
+  # One operation on growing groups, as a document and as a page with pictures;
+  # without --quick it is a measurement:
+  cohort bench --ranks 2,4 --ops all_reduce --quick --json \
+    --report all_reduce.html
 
   # Two GPUs, every path that the table in force takes:
   cohort bench --device cuda --ops all_reduce,all_gather --bytes 1Ki..8Mi)";
@@ -55,7 +58,9 @@ void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostrea
       throw Error(ErrorCode::usage, "--plot cannot write " + flags.plot, std::nullopt, "arguments");
     }
   }
-  const bench::Measurement measurement = bench::measure(options, errors);
+  Progress progress(errors, "bench", "points", flags.verbosity);
+  const bench::Measurement measurement = bench::measure(options, progress);
+  progress.end();
   if (flags.json) {
     bench::print_document(measurement, output);
   } else {

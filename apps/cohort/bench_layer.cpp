@@ -13,10 +13,13 @@
 #include <cohort/version.hpp>
 
 #include "base/bytes.hpp"
+#include "base/wrapped.hpp"
 #include "bench_layer_run.hpp"
 #include "bench_options.hpp"
 #include "layout_flags.hpp"
 #include "path_flags.hpp"
+#include "progress.hpp"
+#include "verbosity.hpp"
 
 namespace cohort {
 
@@ -62,6 +65,7 @@ struct LayerFlags {
   std::uint32_t rounds = 5;
   double seconds = 0.05;
   bool quick = false;
+  Verbosity verbosity;
   bool json = false;
   PathFlags paths;
 };
@@ -165,10 +169,11 @@ void print_table(const LayerMeasurement& measurement, std::ostream& output) {
   const bool on_gpu = options.memory == Memory::cuda;
   output << "us of the boundaries of " << options.layers << " layers, hidden " << options.hidden
          << " " << to_string(options.dtype) << (options.norm ? " with norms" : "")
-         << ", the slowest of " << options.sizes.tp << " ranks on "
+         << ",\nthe slowest of " << options.sizes.tp << " ranks on "
          << (on_gpu ? "GPUs, each step one graph" : "host memory") << "\n\n"
          << "  rows       step  per layer " << (on_gpu ? "  launched " : "")
          << " calls of one layer\n";
+  const std::size_t indent = on_gpu ? 41 : 30;
   for (const LayerRow& row : measurement.rows) {
     std::array<char, 96> line{};
     std::snprintf(line.data(), line.size(), "%6zu %10.2f %10.2f ", row.rows, row.step.p50_us,
@@ -178,7 +183,10 @@ void print_table(const LayerMeasurement& measurement, std::ostream& output) {
       std::snprintf(line.data(), line.size(), "%10.2f ", row.launched.p50_us);
       output << line.data();
     }
-    output << " " << calls_text(row) << '\n';
+    const auto calls = wrapped(calls_text(row), kTextColumns - indent);
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      output << (i == 0 ? " " : std::string(indent, ' ')) << calls[i] << '\n';
+    }
   }
 }
 
@@ -212,6 +220,7 @@ void add_flags(CLI::App& command, LayerFlags& flags) {
       ->type_name("SECONDS");
   command.add_flag("--quick", flags.quick,
                    "Few row counts, short rounds: a look, not a measurement");
+  add_verbosity_flags(command, flags.verbosity, "No progress");
   command.add_flag("--json", flags.json, "Print one JSON document instead of a table");
   add_path_flags(command, flags.paths, /*with_gpus=*/true);
   add_layout_flags(command, flags.layout);
@@ -231,7 +240,12 @@ void add_bench_layer_command(CLI::App& bench, std::ostream& output, std::ostream
       throw Error(ErrorCode::usage, option->get_name() + " must come after 'layer'", std::nullopt,
                   "arguments");
     }
-    const LayerMeasurement measurement = bench::measure_layers(read_flags(*flags), errors);
+    const LayerOptions options = read_flags(*flags);
+    Progress progress(errors, "bench layer", "rounds", flags->verbosity);
+    // On GPUs in graphs, then without.
+    progress.expect(options.rounds * (options.memory == Memory::cuda ? 2U : 1U));
+    const LayerMeasurement measurement = bench::measure_layers(options, progress);
+    progress.end();
     if (flags->json) {
       print_document(measurement, output);
     } else {

@@ -20,6 +20,7 @@
 #include "bench_layer_place.hpp"
 #include "bench_worker.hpp"
 #include "collectives/rms_norm.hpp"
+#include "progress.hpp"
 
 namespace cohort::bench {
 
@@ -82,7 +83,7 @@ struct Shared {
   std::atomic<std::size_t> steps{0};        // of the next round, as the first rank has it
   std::vector<std::vector<double>> us;      // of the last round, by (row count, rank)
   std::vector<std::vector<float>> samples;  // of the slowest rank, by row count
-  std::ostream* progress = nullptr;
+  Progress* progress = nullptr;             // of the first rank
 };
 
 /// Memory for norms, no larger than what is planned for the group anyway.
@@ -288,11 +289,12 @@ class LayerRank {
       counts.push_back(count_for(i, steps[i].get()));
     }
     for (std::uint32_t round = 0; round < options_.rounds; ++round) {
-      if (is_first()) *shared_.progress << "bench: layers, round " << round + 1 << '\n';
+      if (is_first()) shared_.progress->begin("round " + std::to_string(round + 1));
       for (std::size_t i = 0; i < steps.size(); ++i) {
         const double us = time_steps(i, steps[i].get(), counts[i]);
         report(i, us);
       }
+      if (is_first()) shared_.progress->advance();
     }
     meet();
     if (is_first()) keep(recorded);
@@ -380,7 +382,7 @@ BatchRows even_batch(const Layout& layout, std::size_t rows) {
   return BatchRows::by_replica(layout, counts);
 }
 
-LayerMeasurement measure_layers(const LayerOptions& options, std::ostream& progress) {
+LayerMeasurement measure_layers(const LayerOptions& options, Progress& progress) {
   Shared shared;
   shared.measurement.options = options;
   shared.us.resize(options.rows.size());

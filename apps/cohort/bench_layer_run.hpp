@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <iosfwd>
 #include <string>
 #include <vector>
 
@@ -56,8 +55,9 @@ struct LayerMeasurement {
 /// Rows of the batch by replica: as equal as can be, the first ones with one more. Pure.
 BatchRows even_batch(const Layout& layout, std::size_t rows);
 
-/// Starts the ranks, checks every row of every boundary at every row count, then times. Progress
-/// goes to `progress`. Throws: Error{mismatch} for a wrong result, Error as the ranks do.
-LayerMeasurement measure_layers(const LayerOptions& options, std::ostream& progress);
+/// Starts the ranks, checks every row of every boundary at every row count, then times.
+/// Rounds are what `progress` counts.
+/// Throws: Error{mismatch} for a wrong result, Error as the ranks do.
+LayerMeasurement measure_layers(const LayerOptions& options, Progress& progress);
 
 }  // namespace cohort::bench

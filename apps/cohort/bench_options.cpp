@@ -185,6 +185,7 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
       ->type_name("SECONDS");
   command.add_flag("--quick", flags.quick,
                    "Few sizes, warm buffers, few calls: a look, not a measurement");
+  add_verbosity_flags(command, flags.verbosity, "No progress, and no remarks on the way");
   command.add_flag("--json", flags.json, "Print one JSON document instead of a table");
   command
       .add_option("--report", flags.report,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "path_flags.hpp"
+#include "verbosity.hpp"
 
 namespace CLI {
 class App;
@@ -29,6 +30,7 @@ struct BenchFlags {
   double seconds = 0.05;
   bool in_place = false;
   bool quick = false;
+  Verbosity verbosity{};
   bool json = false;
   std::string plot{};
   std::string report{};

@@ -13,11 +13,14 @@
 
 #include "base/bytes.hpp"
 #include "base/system_limits.hpp"
+#include "base/wrapped.hpp"
 
 namespace cohort::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kIndent = 4;
 
 std::string cpu_model() {
   std::ifstream stream("/proc/cpuinfo");
@@ -85,26 +88,34 @@ std::string peers_text(const Row& row) {
   return text;
 }
 
+/// Below what it belongs to.
+void print_wrapped(const std::string& text, std::size_t indent, std::ostream& output) {
+  for (const std::string& line : wrapped(text, kTextColumns - indent)) {
+    output << std::string(indent, ' ') << line << '\n';
+  }
+}
+
 void print_row(const Row& row, std::ostream& output) {
   const auto best = best_peer(row);
   std::array<char, 160> line{};
   std::snprintf(
-      line.data(), line.size(), "%-14s %9s %-8s %-11s %9s %9s %9s %9s  %6s  ", row.op.c_str(),
+      line.data(), line.size(), "%-14s %9s %-8s %-12s %8s %8s %8s %6s\n", row.op.c_str(),
       row.bytes == 0 ? "-" : format_bytes(row.bytes).c_str(), row.in_heap ? "heap" : "ordinary",
       row.path.c_str(), format_us(row.times.min_us).c_str(), format_us(row.times.p50_us).c_str(),
-      format_us(row.times.mean_us).c_str(), format_us(row.times.p99_us).c_str(),
+      format_us(row.times.p99_us).c_str(),
       best ? format_ratio(row.peers.at(*best).times.p50_us / row.times.p50_us).c_str() : "-");
-  std::string text = line.data();
-  text += peers_text(row);
+  output << line.data();
+  std::string others = peers_text(row);
   const std::string references = reference_text(row);
-  if (!references.empty()) text += " | " + references;
-  output << text.substr(0, text.find_last_not_of(' ') + 1) << '\n';
+  if (!references.empty()) others += (others.empty() ? "| " : " | ") + references;
+  print_wrapped(others, kIndent, output);
 }
 
 }  // namespace
 
 void print_tables(const Measurement& measurement, std::ostream& output) {
-  output << "us per call, the longest of all ranks; ratio: the best peer's p50 over cohort's\n";
+  output << "us per call, the longest of all ranks; ratio: the best peer's p50 over cohort's;\n"
+            "below a row: peers' p50 | references\n";
   const bool in_place = !measurement.rows.empty() && measurement.rows.front().in_place;
   if (in_place) output << "everybody in place: the operand lies where its result belongs\n";
   std::uint32_t ranks = 0;
@@ -116,8 +127,8 @@ void print_tables(const Measurement& measurement, std::ostream& output) {
       } else {
         output << '\n' << ranks << " ranks on " << usable_cpu_count() << " CPUs, warm buffers\n";
       }
-      output << "op                 bytes operands path              min       p50      mean"
-                "       p99   ratio  peers' p50 | references\n";
+      output
+          << "op                 bytes operands path              min      p50      p99  ratio\n";
     }
     if (!row.rotating) print_row(row, output);
   }
@@ -127,14 +138,20 @@ void print_tables(const Measurement& measurement, std::ostream& output) {
   for (const Row& row : measurement.rows) {
     if (row.rotating) print_row(row, output);
   }
-  if (!measurement.table.empty()) output << '\n' << measurement.table << '\n';
-  for (const RankFacts& facts : measurement.facts) {
-    output << "\nrank " << facts.rank << " of " << facts.ranks << ":";
-    for (const auto& [name, value] : facts.values) output << ' ' << name << ' ' << value;
+  if (!measurement.table.empty()) {
+    output << '\n';
+    print_wrapped(measurement.table, 0, output);
   }
-  if (!measurement.facts.empty()) output << '\n';
+  for (const RankFacts& facts : measurement.facts) {
+    output << "\nrank " << facts.rank << " of " << facts.ranks << ":\n";
+    std::string values;
+    for (const auto& [name, value] : facts.values) {
+      values += name + ' ' + std::to_string(value) + ' ';
+    }
+    print_wrapped(values, kIndent, output);
+  }
   for (const Remark& remark : measurement.remarks) {
-    output << "not compared with " << remark.who << ": " << remark.text << '\n';
+    print_wrapped("not compared with " + remark.who + ": " + remark.text, 0, output);
   }
 }
 

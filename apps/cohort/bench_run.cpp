@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
-#include <ostream>
 #include <set>
 #include <sstream>
 
@@ -11,6 +10,7 @@
 
 #include "base/bytes.hpp"
 #include "base/system_limits.hpp"
+#include "progress.hpp"
 
 namespace cohort::bench {
 namespace {
@@ -19,6 +19,32 @@ constexpr std::size_t kCallsMax = 2000;
 constexpr std::size_t kCallsMin = 5;
 constexpr std::size_t kMemcpyBytesMin = 16 * 1024;  // below it a copy is not what takes the time
 constexpr std::size_t kBarrierBytesMax = 64;
+
+/// What all implementations are measured at, in turns.
+struct Cell {
+  std::string op;
+  std::size_t bytes = 0;
+  bool rotating = false;
+};
+
+std::vector<Cell> cells_of(const BenchOptions& options, std::uint32_t ranks) {
+  std::vector<Cell> cells;
+  for (const std::string& op : options.ops) {
+    if (options.in_place && !has_in_place_form(op)) continue;
+    if (op == "host") {
+      for (const char* name : {"explain", "local"}) cells.push_back({name, 0, false});
+      continue;
+    }
+    std::set<std::size_t> seen;
+    for (const std::size_t wanted : options.bytes) {
+      const std::size_t bytes = rounded_bytes(op, options.dtype, wanted, ranks);
+      if (!seen.insert(bytes).second) continue;
+      if (options.warm) cells.push_back({op, bytes, false});
+      if (options.rotating && bytes > 256) cells.push_back({op, bytes, true});
+    }
+  }
+  return cells;
+}
 
 /// One implementation with one kind of operands in one cell.
 struct Contender {
@@ -30,7 +56,7 @@ struct Contender {
 
 class Run {
  public:
-  Run(const BenchOptions& options, std::uint32_t ranks, std::ostream& progress,
+  Run(const BenchOptions& options, std::uint32_t ranks, Progress& progress,
       Measurement& measurement)
       : options_(options), ranks_(ranks), progress_(progress), measurement_(measurement) {
     const std::uint32_t cpus = usable_cpu_count();
@@ -53,27 +79,16 @@ class Run {
   }
 
   void measure_all() {
-    for (const std::string& op : options_.ops) {
-      if (options_.in_place && !has_in_place_form(op)) continue;
-      if (op == "host") {
-        for (const char* name : {"explain", "local"}) measure_cell(name, 0, false);
-        continue;
-      }
-      std::set<std::size_t> seen;
-      for (const std::size_t wanted : options_.bytes) {
-        const std::size_t bytes = rounded_bytes(op, options_.dtype, wanted, ranks_);
-        if (!seen.insert(bytes).second) continue;
-        if (options_.warm) measure_cell(op, bytes, false);
-        if (options_.rotating && bytes > 256) measure_cell(op, bytes, true);
-      }
+    for (const Cell& cell : cells_of(options_, ranks_)) {
+      measure_cell(cell);
+      progress_.advance();
     }
     collect_facts();
   }
 
  private:
   std::unique_ptr<RankSet> start(const Implementation& implementation) {
-    progress_ << "bench: starting " << ranks_ << " ranks of " << label_of(implementation) << "\n"
-              << std::flush;
+    progress_.begin("starting " + std::to_string(ranks_) + " ranks of " + label_of(implementation));
     const std::size_t bytes_max = *std::max_element(options_.bytes.begin(), options_.bytes.end());
     return std::make_unique<RankSet>(implementation, ranks_,
                                      2 * std::max<std::size_t>(bytes_max, 4096));
@@ -84,7 +99,7 @@ class Run {
         std::any_of(measurement_.remarks.begin(), measurement_.remarks.end(),
                     [&](const Remark& known) { return known.who == who && known.text == text; });
     if (said) return;
-    progress_ << "bench: " << who << ": " << text << "\n" << std::flush;
+    progress_.note(who + ": " + text);
     measurement_.remarks.push_back({who, text});
   }
 
@@ -145,11 +160,10 @@ class Run {
     return contenders;
   }
 
-  void measure_cell(const std::string& op, std::size_t bytes, bool rotating) {
-    progress_ << "bench: " << op << " " << format_bytes(bytes) << (rotating ? " rotating" : "")
-              << " on " << ranks_ << " ranks\n"
-              << std::flush;
-    std::vector<Contender> contenders = contenders_of(op, bytes, rotating);
+  void measure_cell(const Cell& cell) {
+    progress_.begin(cell.op + " " + format_bytes(cell.bytes) + (cell.rotating ? " rotating" : "") +
+                    " on " + std::to_string(ranks_) + " ranks");
+    std::vector<Contender> contenders = contenders_of(cell.op, cell.bytes, cell.rotating);
     const double round_us = options_.seconds * 1e6 / options_.rounds;
     for (Contender& contender : contenders) {
       contender.job.count = 3;
@@ -165,7 +179,7 @@ class Run {
         contender.samples.insert(contender.samples.end(), times.begin(), times.end());
       }
     }
-    add_rows(op, contenders);
+    add_rows(cell.op, contenders);
   }
 
   void add_rows(const std::string& op, const std::vector<Contender>& contenders) {
@@ -211,7 +225,7 @@ class Run {
 
   const BenchOptions& options_;
   std::uint32_t ranks_;
-  std::ostream& progress_;
+  Progress& progress_;
   Measurement& measurement_;
   bool spins_ = true;
   std::uint64_t seed_ = 0;
@@ -238,9 +252,12 @@ Times summarise(std::vector<float> samples) {
   return times;
 }
 
-Measurement measure(const BenchOptions& options, std::ostream& progress) {
+Measurement measure(const BenchOptions& options, Progress& progress) {
   Measurement measurement;
   measurement.memory = options.memory;
+  for (const std::uint32_t ranks : options.ranks) {
+    progress.expect(cells_of(options, ranks).size());
+  }
   for (const std::uint32_t ranks : options.ranks) {
     Run(options, ranks, progress, measurement).measure_all();
   }

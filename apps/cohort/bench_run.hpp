@@ -12,6 +12,10 @@
 #include "bench_options.hpp"
 #include "bench_peers.hpp"
 
+namespace cohort {
+class Progress;
+}
+
 namespace cohort::bench {
 
 /// us per call, over all rounds; of each call the rank that took longest.
@@ -67,9 +71,9 @@ struct Measurement {
   std::vector<RankFacts> facts;
 };
 
-/// Starts everything, checks every result, then times. Progress goes to `progress`.
+/// Starts everything, checks every result, then times.
 /// Throws: Error{mismatch} if a result of cohort's own is wrong, Error as RankSet for its ranks.
-Measurement measure(const BenchOptions& options, std::ostream& progress);
+Measurement measure(const BenchOptions& options, Progress& progress);
 
 /// The fastest peer of a row by median, none if the row has no peer. Pure.
 std::optional<std::string> best_peer(const Row& row);

@@ -75,7 +75,7 @@ Examples:
   cohort check --ranks 8 --arena 512MiB
 
   # In the container or job that is to run the model, for a script:
-  cohort check --ranks 8 --json | jq '.rows[] | select(.status != "ok")')";
+  cohort check --ranks 8 --json > check.json)";
 
 [[noreturn]] void refuse(const std::string& problem) {
   throw Error(ErrorCode::usage, problem, std::nullopt, "arguments");

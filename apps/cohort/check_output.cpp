@@ -9,7 +9,8 @@
 
 #include <cohort/version.hpp>
 
-#include "wrapped.hpp"
+#include "base/wrapped.hpp"
+#include "terminal.hpp"
 
 namespace cohort {
 
@@ -30,6 +31,15 @@ void print_paragraph(std::string_view text, std::ostream& output) {
   for (const std::string& line : wrapped(text, kTextColumns - kStatusColumns)) {
     output << std::string(kStatusColumns, ' ') << line << '\n';
   }
+}
+
+Ink ink_of(Status status) {
+  switch (status) {
+    case Status::ok: return Ink::green;
+    case Status::warning: return Ink::yellow;
+    case Status::problem: break;
+  }
+  return Ink::red;
 }
 
 /// "cpus", "cpus and memory", "cpus, memory and join".
@@ -66,9 +76,11 @@ std::string outcome(const std::vector<Row>& rows, const check::Wanted& wanted) {
 }  // namespace
 
 void print_rows(const std::vector<Row>& rows, const check::Wanted& wanted, std::ostream& output) {
+  const Terminal terminal = terminal_of(output);
   output << padded("status", kStatusColumns) << padded("name", kNameColumns) << "value\n";
   for (const Row& row : rows) {
-    output << padded(std::string(to_string(row.status)), kStatusColumns)
+    output << inked(padded(std::string(to_string(row.status)), kStatusColumns), ink_of(row.status),
+                    terminal)
            << padded(row.name, kNameColumns);
     const auto lines = wrapped(row.value, kTextColumns - kStatusColumns - kNameColumns);
     for (std::size_t i = 0; i < lines.size(); ++i) {

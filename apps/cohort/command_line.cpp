@@ -13,8 +13,10 @@
 #include <cohort/error.hpp>
 #include <cohort/version.hpp>
 
+#include "base/wrapped.hpp"
 #include "bench.hpp"
 #include "check.hpp"
+#include "completion.hpp"
 #include "error_output.hpp"
 #include "exit_status.hpp"
 #include "faults.hpp"
@@ -22,6 +24,7 @@
 #include "groups.hpp"
 #include "health.hpp"
 #include "help_formatter.hpp"
+#include "manual.hpp"
 #include "nearest.hpp"
 #include "plan.hpp"
 #include "run.hpp"
@@ -35,17 +38,23 @@ constexpr const char* kDescription =
     "cohort " COHORT_VERSION ": symmetric memory and collectives for models served over many ranks";
 
 constexpr const char* kTryNext = R"(Try next:
-  cohort groups --tp 4 --attn-dp 2 --attn-cp 2      which ranks work together, and for what
+  cohort check --ranks 4
+      Can ranks run on this machine, and how well? Needs no model and no GPU.
+  cohort groups --tp 4 --attn-dp 2 --attn-cp 2
+      Which ranks of a layout work together, and for what.
   cohort generate --model FILE.gguf --tp 4 --chat --prompt "Hello"
-                                                    a model over 4 ranks, and what they exchanged
-  cohort check --ranks 4                            whether, and how well, ranks run on this machine
-  cohort COMMAND --help                             the flags of one command, with examples
+      A model over 4 ranks writes, and a table shows what they exchanged.
+)";
+
+constexpr const char* kFooter = R"(
+'cohort COMMAND --help' explains the flags of one command, with examples.
+'cohort completion bash' (or zsh, fish) prints what completes them in a shell.
 
 Every command ends with 0 when it has done what it was asked for, with 2 for flags, files or an
 environment that it cannot use, and with 1 for all else; its help says more. Errors are one line on
 standard error, or with --json one JSON document on standard output.
 The environment variable COHORT_DEADLINE_SCALE=10 makes every deadline ten times as long: for
-profilers, debuggers and slow machines.)";
+profilers, debuggers and slow machines. NO_COLOR=1 takes the colours away.)";
 
 /// Every subcommand, in the order of the help text.
 void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream& output,
@@ -58,7 +67,9 @@ void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream
   add_check_command(app, arguments, output, errors);
   add_bench_command(app, output, errors);
   add_tune_command(app, output, errors);
-  add_faults_command(app, output);
+  add_faults_command(app, output, errors);
+  add_completion_command(app, output);
+  add_manual_command(app, output);
 }
 
 bool wants_json(int argument_count, const char* const* arguments) {
@@ -115,6 +126,56 @@ std::optional<std::string> describe_leftover(const CLI::App& app) {
   return with_nearest("unknown flag '" + word + "'" + place, word, flags_of(*command));
 }
 
+/// What the command is for and what to try, shorter than its help.
+void print_welcome(const CLI::App& app, std::ostream& output) {
+  for (const std::string& line : wrapped(app.get_description(), kTextColumns)) {
+    output << line << '\n';
+  }
+  output << '\n' << kTryNext << "\nCommands:\n";
+  constexpr std::size_t kNameColumns = 14;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (command->get_group().empty()) continue;
+    std::string line = "  " + command->get_name();
+    line.resize(kNameColumns, ' ');
+    for (const std::string& part :
+         wrapped(command->get_description(), kTextColumns - kNameColumns)) {
+      output << line << part << '\n';
+      line.assign(kNameColumns, ' ');
+    }
+  }
+  output << "\n'cohort --help' and 'cohort COMMAND --help' say more.\n";
+}
+
+/// Where a command was given nothing and needs something: what it needs, and its examples.
+void print_needs(const CLI::App& command, std::ostream& errors) {
+  const std::string name = full_name(command);
+  errors << '\n' << name << " needs at least:\n";
+  for (const CLI::Option* option : command.get_options()) {
+    if (!option->get_required()) continue;
+    const OptionWords words = option_words(*option);
+    errors << "  " << option->get_name(/*positional=*/false, /*all_options=*/true)
+           << (words.value.empty() ? "" : " ") << words.value << '\n';
+    for (const std::string& line : wrapped(words.description, kTextColumns - 6)) {
+      errors << "      " << line << '\n';
+    }
+  }
+  const std::string footer = command.get_footer();
+  const std::size_t examples = footer.find("Examples:");
+  if (examples != std::string::npos) errors << '\n' << footer.substr(examples) << '\n';
+  errors << "\n'" << name << " --help' explains every flag.\n" << std::flush;
+}
+
+/// The command of a line that holds nothing else, e.g. `cohort generate`; null for any other.
+const CLI::App* bare_command(const CLI::App& app, int argument_count) {
+  int words = 1;
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    ++words;
+  }
+  return words > 1 && words == argument_count ? command : nullptr;
+}
+
 void parse_and_run(CLI::App& app, int argument_count, const char* const* arguments,
                    std::ostream& output, std::ostream& errors) {
   try {
@@ -122,12 +183,22 @@ void parse_and_run(CLI::App& app, int argument_count, const char* const* argumen
   } catch (const CLI::Success& request) {
     app.exit(request, output, errors);
     return;
+  } catch (const CLI::RequiredError& error) {
+    const CLI::App* command = bare_command(app, argument_count);
+    if (command == nullptr) {
+      throw Error(ErrorCode::usage, describe_leftover(app).value_or(error.what()), std::nullopt,
+                  "arguments");
+    }
+    const Error said(ErrorCode::usage, error.what(), std::nullopt, "arguments");
+    print_error(said, /*json=*/false, errors);
+    print_needs(*command, errors);
+    throw ExitStatus{said.exit_code()};
   } catch (const CLI::ParseError& error) {
     std::string message = describe_leftover(app).value_or(error.what());
     std::replace(message.begin(), message.end(), '\n', ' ');
     throw Error(ErrorCode::usage, message, std::nullopt, "arguments");
   }
-  if (app.get_subcommands().empty()) output << app.help();
+  if (app.get_subcommands().empty()) print_welcome(app, output);
 }
 
 }  // namespace
@@ -144,7 +215,7 @@ int run_command_line(int argument_count, const char* const* arguments, std::ostr
     app.set_version_flag("--version", "cohort " COHORT_VERSION, "Print the version");
     app.require_subcommand(0, 1);
     app.formatter(help_formatter());
-    app.footer(kTryNext);
+    app.footer(std::string(kTryNext) + kFooter);
     add_commands(app, {argument_count, arguments}, output, errors);
     parse_and_run(app, argument_count, arguments, output, errors);
     output.flush();

@@ -5,11 +5,16 @@
 
 #include <nlohmann/json.hpp>
 
+#include "terminal.hpp"
+
 namespace cohort {
 
 void print_error(const Error& error, bool json, std::ostream& stream) {
   if (!json) {
-    stream << "cohort: error: " << error.what() << std::endl;
+    const Terminal terminal = terminal_of(stream);
+    // A rank that was killed may have left its progress on this line.
+    if (terminal.live) stream << "\r\x1b[K";
+    stream << inked("cohort: error:", Ink::red, terminal) << ' ' << error.what() << std::endl;
     return;
   }
   nlohmann::ordered_json fields;

@@ -14,6 +14,7 @@
 #include "faults/catalog.hpp"
 #include "faults_output.hpp"
 #include "nearest.hpp"
+#include "progress.hpp"
 #include "report/output_file.hpp"
 #include "report/page.hpp"
 
@@ -26,7 +27,8 @@ using faults::Fault;
 constexpr const char* kFooter =
     R"(Each fault was reported of engines in service. It is replayed twice, by ranks that are
 processes of this machine and share its memory:
-  naive   the way engines do it, in a few lines, without deadlines; a watchdog ends what hangs
+  naive   the way engines do it, in a few lines, without deadlines; a watchdog
+          ends what hangs
   cohort  the same program over this library
 Both verdicts are what was seen in this run. Naive: wrong (results, and no error), hang, slow (a
 path that nobody is told of). cohort: right, refused (on all ranks, and the job lives on), ended
@@ -69,7 +71,8 @@ std::vector<const Fault*> choose(std::span<const Fault> all, const std::vector<s
 
 }  // namespace
 
-void run_faults(std::span<const Fault> all, const FaultsOptions& options, std::ostream& output) {
+void run_faults(std::span<const Fault> all, const FaultsOptions& options, std::ostream& output,
+                std::ostream& errors) {
   const std::vector<const Fault*> chosen = choose(all, options.only);
   if (options.ranks < 4 || options.ranks > faults::kRanksMax || options.ranks % 2 != 0) {
     refuse("--ranks " + std::to_string(options.ranks) + ": an even number from 4 to " +
@@ -86,13 +89,22 @@ void run_faults(std::span<const Fault> all, const FaultsOptions& options, std::o
   std::optional<OutputFile> page;
   if (!options.report.empty()) page.emplace("--report", options.report);
   FaultsReport report(setting, options.json, output);
-  for (const Fault* fault : chosen) report.add(faults::replay(*fault, setting));
+  Progress progress(errors, "faults", "faults", options.verbosity);
+  progress.expect(chosen.size());
+  for (const Fault* fault : chosen) {
+    progress.begin("replaying " + std::string(fault->name));
+    const faults::Replay replay = faults::replay(*fault, setting);
+    progress.advance();
+    progress.clear();
+    report.add(replay);
+  }
+  progress.end();
   report.finish();
   if (page) page->write(command_report("faults", report.document_text()));
   if (!report.kept()) throw ExitStatus{1};
 }
 
-void add_faults_command(CLI::App& app, std::ostream& output) {
+void add_faults_command(CLI::App& app, std::ostream& output, std::ostream& errors) {
   const auto options = std::make_shared<FaultsOptions>();
   CLI::App* command = app.add_subcommand(
       "faults", "Replay faults of the field, the naive way and cohort's, and show both verdicts");
@@ -104,13 +116,15 @@ void add_faults_command(CLI::App& app, std::ostream& output) {
       ->capture_default_str()
       ->type_name("N");
   command->add_flag("--list", options->list, "Print the faults without replaying them");
+  add_verbosity_flags(*command, options->verbosity, "No progress");
   command->add_flag("--json", options->json, "Print one JSON document instead of text");
   command
       ->add_option("--report", options->report,
                    "Also write one page that shows the replays, for a browser")
       ->type_name("FILE.html");
   command->footer(kFooter);
-  command->callback([options, &output] { run_faults(faults::all_faults(), *options, output); });
+  command->callback(
+      [options, &output, &errors] { run_faults(faults::all_faults(), *options, output, errors); });
 }
 
 }  // namespace cohort

@@ -12,6 +12,8 @@
 
 #include <cohort/version.hpp>
 
+#include "base/wrapped.hpp"
+
 namespace cohort {
 
 namespace {
@@ -21,7 +23,6 @@ using faults::Observation;
 using faults::Replay;
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kColumns = 100;
 constexpr std::size_t kIndent = 19;
 
 /// `text` in lines that begin behind `lead`, which stands in the first of them.
@@ -31,7 +32,7 @@ void print_wrapped(std::string lead, std::string_view text, std::ostream& output
   bool is_empty = true;
   std::istringstream words{std::string(text)};
   for (std::string word; words >> word;) {
-    if (!is_empty && line.size() + 1 + word.size() > kColumns) {
+    if (!is_empty && line.size() + 1 + word.size() > kTextColumns) {
       output << line << '\n';
       line.assign(kIndent, ' ');
       is_empty = true;
@@ -45,7 +46,10 @@ void print_wrapped(std::string lead, std::string_view text, std::ostream& output
 
 void print_replay(const Replay& replay, std::ostream& output) {
   const Fault& fault = *replay.fault;
-  output << fault.name << ": " << fault.what << '\n';
+  for (const std::string& line :
+       wrapped(std::string(fault.name) + ": " + std::string(fault.what), kTextColumns)) {
+    output << line << '\n';
+  }
   print_wrapped("  engines", fault.engines, output);
   const auto naive = std::string(to_string(replay.naive.outcome)) +
                      (replay.naive.as_said ? "" : " (did not fail)");
@@ -89,9 +93,7 @@ void print_fault_list(std::span<const Fault* const> all, bool json, std::ostream
     return;
   }
   for (const Fault* fault : all) {
-    std::string name(fault->name);
-    name.resize(kIndent, ' ');
-    output << name << fault->what << '\n';
+    print_wrapped(std::string(fault->name), fault->what, output);
   }
 }
 
@@ -115,7 +117,7 @@ void FaultsReport::finish() {
   if (!json_) {
     std::array<char, 160> line{};
     std::snprintf(line.data(), line.size(),
-                  "%zu faults on %u ranks in %.1f s: the naive way failed in %td, cohort kept its "
+                  "%zu faults on %u ranks in %.1f s:\nthe naive way failed in %td, cohort kept its "
                   "promise in %td\n",
                   replays_.size(), setting_.ranks, watch_.seconds(), failed, kept);
     *output_ << line.data();

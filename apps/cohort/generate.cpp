@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -31,6 +32,7 @@
 #include "rendezvous/launched_rank.hpp"
 #include "rendezvous/launcher.hpp"
 #include "report/output_file.hpp"
+#include "report/trace.hpp"
 
 namespace cohort {
 
@@ -50,16 +52,24 @@ Examples:
   cohort generate --model SmolLM2.gguf --prompt "Once upon a time"
   echo "Once upon a time" | cohort generate --model SmolLM2.gguf --max-tokens 32
 
-  # Four ranks: attention in 2 replicas of 2 context-parallel ranks each, the MLP over all 4:
+  # Four ranks: attention in 2 replicas of 2 context-parallel ranks each, the
+  # MLP over all 4:
   cohort generate --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2 --chat \
-    --prompt "Why is the sky blue?" --prompt "Write a haiku about memory." --strict
+    --prompt "Why is the sky blue?" --prompt "Write a haiku about memory." \
+    --strict
 
   # The same as a page for a browser: groups, memory, every call, every verdict:
   cohort generate --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2 \
     --prompt "Why is the sky blue?" --report report.html
 
-  # Many prompts on two replicas, for a script: {"prompt": "..."} or "..." on every line
-  cohort generate --model SmolLM2.gguf --tp 2 --attn-dp 2 --prompts prompts.jsonl --json)";
+  # The same with a trace: every call of every rank, for ui.perfetto.dev:
+  cohort generate --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2 \
+    --prompt "Why is the sky blue?" --trace trace.json
+
+  # Many prompts on two replicas, for a script; on every line a string, or
+  # {"prompt": "..."}:
+  cohort generate --model SmolLM2.gguf --tp 2 --attn-dp 2 --max-tokens 16 \
+    --prompts prompts.jsonl --json)";
 
 /// Puts `text` where this process's standard input was: rank 0 inherits it.
 void replace_standard_input(const std::string& text) {
@@ -80,7 +90,7 @@ void replace_standard_input(const std::string& text) {
 
 /// Finds what is wrong with flags, model and prompts before any rank is started, so that it is said
 /// once and at once.
-void check_before_launch(const GenerateFlags& flags, const Layout& layout) {
+void check_before_launch(const GenerateFlags& flags, const Layout& layout, std::ostream& errors) {
   const GgufFile file = GgufFile::open(flags.engine.model);
   const ModelConfig config = model_config_from(file);
   const EngineSpec spec = flags.engine.spec(config);
@@ -89,6 +99,9 @@ void check_before_launch(const GenerateFlags& flags, const Layout& layout) {
   require_products(spec.dtype);
   std::istringstream typed;
   if (flags.prompts.empty() && flags.prompts_file.empty()) {
+    if (::isatty(STDIN_FILENO) == 1 && !flags.verbosity.quiet) {
+      errors << "Type a prompt, end it with Enter and Ctrl-D:" << std::endl;
+    }
     const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
     replace_standard_input(text);
     typed.str(text);
@@ -114,15 +127,20 @@ void run_rank(const GenerateFlags& flags, const Layout& layout, std::ostream& ou
     if (!flags.report.empty() && world->rank() == WorldRank{0}) {
       report.emplace("--report", flags.report);
     }
+    std::optional<OutputFile> trace;
+    if (!flags.trace.empty() && world->rank() == WorldRank{0}) {
+      trace.emplace("--trace", flags.trace);
+    }
     const GenerateStreams streams{std::cin, output, errors};
     const GenerateResult result = generate_on_rank(*world, flags, layout, streams);
     if (world->rank() != WorldRank{0}) return;
     if (flags.json) {
       print_json(result, layout, output);
-    } else {
+    } else if (!flags.verbosity.quiet) {
       print_summary(result, layout, output);
     }
     if (report) report->write(generate_report(result, generate_plan(flags, layout)));
+    if (trace) trace->write(trace_json(result.timelines, layout));
   } catch (const Error& error) {
     if (world) world->fail(error);
     if (!report_error(error)) throw;
@@ -144,13 +162,16 @@ void add_generate_command(CLI::App& app, const ProgramArguments& arguments, std:
     static_cast<void>(flags->limits());
     static_cast<void>(flags->sampling());
     use_health_file(flags->health_file);
+    // What COHORT_LOG says stands.
+    if (flags->verbosity.verbose) ::setenv("COHORT_LOG", "info", /*overwrite=*/0);
     // One rank is launched, too: only a new process can be told how its threads wait.
     if (started_by_launcher()) {
       run_rank(*flags, layout, output, errors);
       return;
     }
-    check_before_launch(*flags, layout);
     if (!flags->report.empty()) static_cast<void>(OutputFile("--report", flags->report));
+    if (!flags->trace.empty()) static_cast<void>(OutputFile("--trace", flags->trace));
+    check_before_launch(*flags, layout, errors);
     const LaunchResult result = launch_self(layout.world_size(), arguments.count, arguments.values);
     const int exit_code = print_launch_result(result, flags->json, output, errors);
     if (exit_code != 0) throw ExitStatus{exit_code};

@@ -48,7 +48,12 @@ PlanOptions EngineFlags::plan_options() const {
 }
 
 void add_engine_flags(CLI::App& command, EngineFlags& flags) {
-  command.add_option("--model", flags.model, "Model file (GGUF)")->required()->type_name("FILE");
+  command
+      .add_option("--model", flags.model,
+                  "Model file: a GGUF of a Llama-type decoder. In cohort's source tree "
+                  "'scripts/fetch-weights' gets a small one and prints where it lies")
+      ->required()
+      ->type_name("FILE");
   command
       .add_option("--context", flags.context,
                   "Most tokens of a sequence, prompt and completion (default 2048, or what the "
@@ -129,6 +134,12 @@ void add_generate_flags(CLI::App& command, GenerateFlags& flags) {
           "--report", flags.report,
           "Also write one page that shows groups, memory, calls and verdicts, for a browser")
       ->type_name("FILE.html");
+  command
+      .add_option("--trace", flags.trace,
+                  "Also write when each rank made which call, as a trace for ui.perfetto.dev")
+      ->type_name("FILE.json");
+  add_verbosity_flags(command, flags.verbosity,
+                      "Only the text: no progress, and no table at the end");
   command.add_flag("--json", flags.json, "Print one JSON document instead of text");
 }
 

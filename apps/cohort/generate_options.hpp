@@ -15,6 +15,7 @@
 #include "model/model_config.hpp"
 #include "model/sampler.hpp"
 #include "path_flags.hpp"
+#include "verbosity.hpp"
 
 namespace CLI {
 class App;
@@ -60,10 +61,12 @@ struct GenerateFlags {
   double deadline_s = 10;
   std::string health_file;
   std::string report;
+  std::string trace;
+  Verbosity verbosity;
   bool json = false;
 
   /// Whether the ranks keep a timeline of their calls.
-  bool records_calls() const noexcept { return !report.empty(); }
+  bool records_calls() const noexcept { return !report.empty() || !trace.empty(); }
 
   /// The layout, with --ranks and --tp filled in from each other.
   /// Throws: Error{usage} naming the flags that contradict each other.

@@ -10,6 +10,7 @@
 #include <cohort/version.hpp>
 
 #include "base/bytes.hpp"
+#include "base/wrapped.hpp"
 #include "report/job_document.hpp"
 #include "report/job_ledger.hpp"
 #include "report/page.hpp"
@@ -66,7 +67,9 @@ std::string stalls_text(std::span<const RankHealth> ranks) {
     }
     text += ")";
   }
-  return text.empty() ? text : text + "\n";
+  std::string lines;
+  for (const std::string& line : wrapped(text, kTextColumns)) lines += line + "\n";
+  return lines;
 }
 
 Json stalls_json(std::span<const RankHealth> ranks) {
@@ -132,20 +135,20 @@ void CompletionStream::write_ready() {
 void print_summary(const GenerateResult& result, const Layout& layout, std::ostream& output) {
   const LayoutSizes& sizes = layout.sizes();
   output << "\n"
-         << layout.world_size() << (layout.world_size() == 1 ? " rank" : " ranks")
-         << ": attention data-parallel " << sizes.attn_dp << " x context-parallel " << sizes.attn_cp
-         << " x tensor-parallel " << layout.attn_tp() << ", MLP tensor-parallel " << sizes.tp
+         << layout.world_size() << (layout.world_size() == 1 ? " rank: " : " ranks: ")
+         << "attention data-parallel " << sizes.attn_dp << " x context-parallel " << sizes.attn_cp
+         << " x tensor-parallel " << layout.attn_tp() << ",\nMLP tensor-parallel " << sizes.tp
          << "\n\n"
          << ledger_as_text(result.communication) << "\n";
   const auto planned = std::ranges::max(result.planned_bytes);
   const auto measured = std::ranges::max(result.measured_bytes);
   const EngineTiming& timing = result.timing;
   output << "symmetric memory: " << format_bytes(planned) << " planned and "
-         << format_bytes(measured) << " measured on the largest rank, "
+         << format_bytes(measured) << " measured on the largest rank,\n"
          << result.registrations_since_commit << " registrations since commit\n"
          << stalls_text(result.ranks) << "load " << format("%.2f", result.load_s) << " s; prefill "
          << timing.prefill_tokens << " tokens in " << format("%.2f", timing.prefill_s)
-         << " s; decode " << timing.decode_tokens << " tokens in "
+         << " s;\ndecode " << timing.decode_tokens << " tokens in "
          << format("%.2f", timing.decode_s) << " s, " << format("%.1f", tokens_per_second(timing))
          << " tokens/s" << std::endl;
 }

@@ -1,14 +1,14 @@
 #include "generate_rank.hpp"
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <memory>
 #include <new>
 #include <optional>
 #include <ostream>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <cohort/plan.hpp>
 #include <cohort/session.hpp>
@@ -26,33 +26,49 @@
 #include "model/parallel.hpp"
 #include "model/sampler.hpp"
 #include "model/tokenizer_from_gguf.hpp"
+#include "progress.hpp"
 #include "rendezvous/wire.hpp"
 #include "report/job_document.hpp"
 #include "report/job_ledger.hpp"
+#include "report/trace.hpp"
+#include "terminal.hpp"
 
 namespace cohort {
 
 namespace {
 
-/// One line that counts up while tensors are loaded; a single line at the end where nobody watches.
-class LoadProgressLine {
+/// Tokens that were written, and the most that there can be: a completion may end early.
+class TokenCount {
  public:
-  LoadProgressLine(std::ostream& errors, bool shown)
-      : errors_(errors), live_(shown && ::isatty(STDERR_FILENO) == 1) {}
-
-  void operator()(std::size_t done, std::size_t total) {
-    const std::size_t percent = done * 100 / total;
-    if (!live_ || percent == shown_percent_) return;
-    shown_percent_ = percent;
-    errors_ << "\rloading the model: " << percent << " %" << (done == total ? "\n" : "")
-            << std::flush;
+  explicit TokenCount(std::span<const Request> requests) {
+    for (const Request& request : requests) {
+      left_.push_back(request.completion_tokens_max);
+      most_ += left_.back();
+    }
   }
 
+  void add(const TokenOutcome& outcome) {
+    std::size_t& left = left_[outcome.request];
+    if (left > 0) {
+      --left;
+      ++done_;
+    }
+    if (outcome.finished) most_ -= std::exchange(left, 0);
+  }
+  std::size_t done() const noexcept { return done_; }
+  std::size_t most() const noexcept { return most_; }
+
  private:
-  std::ostream& errors_;
-  bool live_;
-  std::size_t shown_percent_ = 101;
+  std::vector<std::size_t> left_;  // by request
+  std::size_t done_ = 0;
+  std::size_t most_ = 0;
 };
+
+/// A report shows no more calls than it would hold alone, so what a trace holds is enough for both.
+std::size_t calls_max(const GenerateFlags& flags, const Layout& layout) {
+  const std::uint32_t rank_count = layout.world_size();
+  return flags.trace.empty() ? report_calls_max(rank_count) : trace_calls_max(rank_count);
+}
 
 class Rank {
  public:
@@ -68,7 +84,7 @@ class Rank {
         spec_(flags.engine.spec(config_)),
         slots_(plan_slots(plan_, config_, spec_)) {
     require_products(spec_.dtype);
-    if (flags.records_calls()) timeline_.emplace(report_calls_max(layout.world_size()));
+    if (flags.records_calls()) timeline_.emplace(calls_max(flags, layout));
   }
 
   GenerateResult run() {
@@ -106,6 +122,11 @@ class Rank {
  private:
   bool is_first() const { return world_.rank() == WorldRank{0}; }
 
+  /// One rank speaks for all.
+  Verbosity own_verbosity() const {
+    return is_first() ? flags_.verbosity : Verbosity{.quiet = true};
+  }
+
   /// What every rank has to say, by rank, outside of the session: set-up, not a step.
   std::vector<std::vector<std::byte>> exchange(std::span<const std::byte> mine,
                                                std::string_view phase) {
@@ -133,16 +154,17 @@ class Rank {
 
   std::unique_ptr<LlamaDecoder> load_decoder() {
     log(LogLevel::info, "loading the model");
-    LoadProgressLine line(streams_.errors, is_first() && !flags_.json);
+    Progress shown(streams_.errors, "loading the model", "tensors", own_verbosity());
     const auto progress = [&](std::size_t done, std::size_t total) {
       world_.check("loading the model");
-      line(done, total);
+      shown.set(done, total);
     };
     auto decoder = load_llama({file_, config_}, plan_.layout(), world_.rank(), spec_.dtype,
                               slots_.llama, progress);
     // Ranks load at different speeds; waiting for each other here leaves the deadline of a step to
     // the steps.
     exchange({}, "load");
+    shown.end();
     return decoder;
   }
 
@@ -166,13 +188,21 @@ class Rank {
           requests_[request].prompt.size() + schedule.completion(request).size();
       return sample(logits, sampling, request, position);
     };
+    // Where the text itself is seen to come, it is the progress.
+    const bool text_is_seen = streams_text && terminal_of(streams_.output).live;
+    Progress shown(streams_.errors, "generating", "tokens",
+                   text_is_seen ? Verbosity{.quiet = true} : own_verbosity());
+    TokenCount written(requests_);
     const auto sink = [&](const TokenOutcome& outcome) {
       if (stream) stream->push(outcome);
+      written.add(outcome);
+      shown.set(written.done(), written.most());
       if (outcome.finished) {
         result.completions[outcome.request].finish_reason = *outcome.finished;
       }
     };
     const EngineTiming timing = engine.run(schedule, pick, sink);
+    shown.end();
     for (std::size_t i = 0; i < result.completions.size(); ++i) {
       Completion& completion = result.completions[i];
       const auto tokens = schedule.completion(i);
@@ -216,7 +246,7 @@ class Rank {
   EngineSpec spec_;
   EngineSlots slots_;
   std::vector<Request> requests_;
-  std::optional<collectives::Timeline> timeline_;  // of this rank, if --report asks for one
+  std::optional<collectives::Timeline> timeline_;  // of this rank, if one is asked for
 };
 
 }  // namespace

@@ -18,21 +18,28 @@ struct GroupsOptions {
 };
 
 constexpr const char* kFooter = R"(Every kind of group is printed, groups of one rank included:
-  tp       one pipeline stage           attn_tp  shares the heads of one sequence chunk
-  pp       one rank of each stage       attn_cp  shares the tokens of one replica's sequences
-  dcp      shares a decode's KV cache   attn     attn_tp x attn_cp: one attention replica
-  host     ranks of one machine         moe_ep   shares the experts
-  leaders  first rank of each host      moe_tp   shares the inside of an expert
-  world    all ranks                    moe_dp   replicas of the expert arrangement
+  tp       one pipeline stage
+  pp       one rank of each stage
+  dcp      shares the KV cache of one decode
+  host     ranks of one machine
+  leaders  first rank of each host
+  world    all ranks
+  attn     attn_tp x attn_cp: one attention replica
+  attn_tp  shares the heads of one sequence chunk
+  attn_cp  shares the tokens of one replica's sequences
+  moe_ep   shares the experts
+  moe_tp   shares the inside of an expert
+  moe_dp   replicas of the expert arrangement
 
 Exit codes: 0; 2 for sizes that do not divide each other, naming both flags.
 
 Examples:
-  # Attention in 2 replicas of 2 context-parallel ranks each, the MLP over all 4:
+  # Attention in 2 replicas of 2 context-parallel ranks each, the MLP over all:
   cohort groups --tp 4 --attn-dp 2 --attn-cp 2
 
   # A mixture of experts on two hosts, for a script:
-  cohort groups --tp 8 --attn-dp 2 --attn-cp 2 --ep 4 --moe-dp 2 --ranks-per-host 4 --json)";
+  cohort groups --tp 8 --attn-dp 2 --attn-cp 2 --ep 4 --moe-dp 2 \
+    --ranks-per-host 4 --json)";
 
 }  // namespace
 

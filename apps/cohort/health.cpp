@@ -39,11 +39,11 @@ the job has failed, or the file is stale; 2 if it cannot be read.
 
 Examples:
   # Look at a running job until it ends:
-  cohort run -n 4 --health-file /tmp/job.json -- ./my_program &
-  cohort health /tmp/job.json --watch
+  cohort run -n 4 --health-file job.json -- ./my_program &
+  cohort health job.json --watch
 
   # As a probe of a supervisor:
-  cohort health /tmp/job.json --json --stale 10)";
+  cohort health job.json --json --stale 10)";
 
 /// What was read, and how old it is.
 struct Look {

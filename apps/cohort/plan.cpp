@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <ostream>
+#include <sstream>
+#include <string>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -9,6 +11,7 @@
 #include <cohort/plan.hpp>
 #include <cohort/version.hpp>
 
+#include "base/wrapped.hpp"
 #include "engine/plan_slots.hpp"
 #include "generate_options.hpp"
 #include "model/gguf.hpp"
@@ -33,12 +36,24 @@ arena of a rank, and all bytes. No rank is started.
 Exit codes: 0; 2 for flags or a model that cannot be used; 1 for all else.
 
 Examples:
-  # What one arena needs, and whether this machine has room for four of that size:
+  # What one arena needs, and whether this machine has room for four of them:
   cohort plan --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2
   cohort check --ranks 4 --arena 16MiB
 
   # Longer steps, for a script:
-  cohort plan --model SmolLM2.gguf --tp 4 --attn-dp 4 --max-step-tokens 2048 --json)";
+  cohort plan --model SmolLM2.gguf --tp 4 --attn-dp 4 --max-step-tokens 2048 \
+    --json)";
+
+/// Lines as they are, but those too long for a terminal.
+void print_fitting(std::istream& text, std::ostream& output) {
+  for (std::string line; std::getline(text, line);) {
+    if (line.size() <= kTextColumns) {
+      output << line << '\n';
+      continue;
+    }
+    for (const std::string& part : wrapped(line, kTextColumns)) output << part << '\n';
+  }
+}
 
 void print_plan(const PlanFlags& flags, std::ostream& output) {
   const GgufFile file = GgufFile::open(flags.engine.model);
@@ -48,8 +63,10 @@ void print_plan(const PlanFlags& flags, std::ostream& output) {
   static_cast<void>(plan_slots(plan, config, flags.engine.spec(config)));
   const Footprint planned = footprint(plan);
   if (!flags.json) {
-    output << planned;
-    for (const std::string& line : plan.options().path_table.lines()) output << line << '\n';
+    std::stringstream text;
+    text << planned;
+    for (const std::string& line : plan.options().path_table.lines()) text << line << '\n';
+    print_fitting(text, output);
     return;
   }
   const LayoutSizes& sizes = layout.sizes();

@@ -20,12 +20,14 @@
 
 #include "backend/cuda/device.hpp"
 #include "base/system_limits.hpp"
+#include "progress.hpp"
 #include "session/device_api.hpp"
 #include "session/gpus.hpp"
 #include "tune_fit.hpp"
 #include "tune_gpu.hpp"
 #include "tune_measure.hpp"
 #include "tune_output.hpp"
+#include "verbosity.hpp"
 
 namespace cohort {
 
@@ -47,12 +49,14 @@ Exit codes: 0 when the table is measured and written; 2 for wrong flags and for 
 what --device asks for; 1 for all else.
 
 Examples:
-  # Measure this machine, then use what was found:
-  cohort tune -o paths.json
-  cohort generate --model SmolLM2.gguf --tp 2 --prompt "Hello" --path-table paths.json
+  # Measure groups of two ranks, then use what was found; without --quick it
+  # takes longer and is finer:
+  cohort tune --ranks 2 --quick -o paths.json
+  cohort generate --model SmolLM2.gguf --tp 2 --prompt "Hello" \
+    --path-table paths.json
 
-  # A look at two sizes of groups, nothing written:
-  cohort tune --ranks 2 --ranks 4 --quick
+  # A look at larger groups, nothing written:
+  cohort tune --ranks 4 --quick
 
   # All GPUs of this machine, then collectives with what was found:
   cohort tune --device cuda -o gpus.json
@@ -63,6 +67,7 @@ struct TuneFlags {
   std::string device = "host";
   std::string output_file;
   bool quick = false;
+  Verbosity verbosity;
   bool json = false;
 };
 
@@ -91,15 +96,18 @@ std::vector<TuneArrangement> arrangements(const TuneFlags& flags) {
   return result;
 }
 
-Tuned measure_host(const TuneFlags& flags, std::ostream& errors) {
+Tuned measure_host(const TuneFlags& flags, Progress& shown) {
   TuneEffort effort;
   if (flags.quick) effort = {.bytes_max = 64 * 1024, .rounds = 3, .batch_us = 100};
   Tuned result;
-  for (const TuneArrangement& arrangement : arrangements(flags)) {
-    const auto progress = [&](Op op) {
-      errors << "measuring " << to_string(op) << " in groups of " << arrangement.group_ranks
-             << " of " << arrangement.world_ranks << " ranks\n"
-             << std::flush;
+  const std::vector<TuneArrangement> all = arrangements(flags);
+  shown.expect(all.size() * tuned_op_count());
+  for (const TuneArrangement& arrangement : all) {
+    const auto progress = [&, begun = false](Op op) mutable {
+      if (std::exchange(begun, true)) shown.advance();
+      shown.begin(std::string(to_string(op)) + " in groups of " +
+                  std::to_string(arrangement.group_ranks) + " of " +
+                  std::to_string(arrangement.world_ranks) + " ranks");
     };
     const bool crowded = arrangement.world_ranks > usable_cpu_count();
     for (const OpTimes& of_op : measure_paths(arrangement, effort, progress)) {
@@ -107,6 +115,7 @@ Tuned measure_host(const TuneFlags& flags, std::ostream& errors) {
       PathRow row{of_op.op, arrangement.group_ranks, crowded, fit.steps};
       result.rows.push_back({std::move(row), std::move(fit), of_op.times});
     }
+    shown.advance();
   }
   return result;
 }
@@ -129,7 +138,7 @@ std::vector<std::uint32_t> gpu_group_sizes(const TuneFlags& flags, const cuda::A
   return group_sizes(std::move(sizes), most);
 }
 
-Tuned measure_cuda(const TuneFlags& flags, std::ostream& errors) {
+Tuned measure_cuda(const TuneFlags& flags, Progress& shown) {
   GpuTuneEffort effort;
   if (flags.quick) {
     effort.bytes_max = 64 * 1024;
@@ -142,7 +151,8 @@ Tuned measure_cuda(const TuneFlags& flags, std::ostream& errors) {
   result.gpus = gpus_of_process(api);
   for (const std::uint32_t ranks : gpu_group_sizes(flags, api)) {
     const auto progress = [&](const std::string& what) {
-      errors << "measuring " << what << " on " << ranks << " GPUs\n" << std::flush;
+      shown.begin(what + " on " + std::to_string(ranks) + " GPUs");
+      shown.advance();
     };
     const GpuTimes times = measure_gpus(ranks, effort, progress);
     for (const FamilyTimes& family : times.grids) {
@@ -181,8 +191,10 @@ void tune(const TuneFlags& flags, std::ostream& output, std::ostream& errors) {
                 "--device does not know '" + flags.device + "'; it takes host or cuda",
                 std::nullopt, "arguments");
   }
+  Progress progress(errors, "measuring", "operations", flags.verbosity);
   const Tuned tuned =
-      flags.device == "cuda" ? measure_cuda(flags, errors) : measure_host(flags, errors);
+      flags.device == "cuda" ? measure_cuda(flags, progress) : measure_host(flags, progress);
+  progress.end();
   if (!flags.output_file.empty()) {
     write_file(flags.output_file, tune_document(tuned, /*compact=*/false));
   }
@@ -220,6 +232,7 @@ void add_tune_command(CLI::App& app, std::ostream& output, std::ostream& errors)
       ->type_name("FILE.json");
   command->add_flag("--quick", flags->quick,
                     "Fewer sizes and rounds: seconds instead of a minute, and coarser");
+  add_verbosity_flags(*command, flags->verbosity, "No progress");
   command->add_flag("--json", flags->json,
                     "Print the table and its measurements as one JSON document");
   command->footer(kFooter);

@@ -149,6 +149,10 @@ class Rank {
 
 }  // namespace
 
+std::size_t tuned_op_count() noexcept {
+  return std::size(kOps);
+}
+
 std::vector<OpTimes> measure_paths(const TuneArrangement& arrangement, const TuneEffort& effort,
                                    const std::function<void(Op)>& progress) {
   std::vector<OpTimes> result;

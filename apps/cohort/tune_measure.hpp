@@ -30,6 +30,9 @@ struct OpTimes {
   std::vector<PathTimes> times;
 };
 
+/// How many operations `measure_paths` measures.
+std::size_t tuned_op_count() noexcept;
+
 /// Times every path of the host over sizes. Ranks are threads of this process. Rounds of all paths
 /// take turns, so that drift hits all alike; a time is the median of its rounds on the slowest
 /// rank. `progress` is called, on some thread, before each operation. Local.

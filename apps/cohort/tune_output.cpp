@@ -10,6 +10,8 @@
 
 #include <cohort/version.hpp>
 
+#include "base/wrapped.hpp"
+
 namespace cohort {
 
 namespace {
@@ -45,6 +47,14 @@ std::string describe(const std::vector<GridStep>& steps) {
     text += " to " + std::to_string(step.lines_max) + " lines, then ";
   }
   return text;
+}
+
+/// Behind columns that take `indent`.
+void print_wrapped(const std::string& text, std::size_t indent, std::ostream& output) {
+  const auto lines = wrapped(text, kTextColumns - indent);
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    output << (i == 0 ? "" : std::string(indent, ' ')) << lines[i] << '\n';
+  }
 }
 
 std::string percent(double part) {
@@ -95,7 +105,8 @@ void print_grids(const Tuned& tuned, std::ostream& output) {
          << "threads of a block, by lines of 16 bytes\n";
   for (const TunedGrid& grid : tuned.grids) {
     output << std::setw(16) << to_string(grid.row.family) << std::setw(7) << grid.row.ranks
-           << std::setw(9) << percent(grid.fit.worst_regret) << describe(grid.row.steps) << '\n';
+           << std::setw(9) << percent(grid.fit.worst_regret);
+    print_wrapped(describe(grid.row.steps), 32, output);
   }
 }
 
@@ -123,8 +134,10 @@ std::string tune_document(const Tuned& tuned, bool compact) {
 }
 
 void print_tuned(const Tuned& tuned, std::ostream& output) {
-  output << "Measured on " << to_string(this_machine())
-         << (tuned.gpus ? "; " + to_string(*tuned.gpus) : "") << ".\n\n"
+  print_wrapped("Measured on " + to_string(this_machine()) +
+                    (tuned.gpus ? "; " + to_string(*tuned.gpus) : "") + ".",
+                0, output);
+  output << '\n'
          << std::left << std::setw(16) << "operation" << std::setw(7) << "ranks" << std::setw(9)
          << "crowded" << std::setw(9) << "regret"
          << "paths\n";
@@ -133,13 +146,14 @@ void print_tuned(const Tuned& tuned, std::ostream& output) {
     regrets = regrets || measured.fit.worst_regret > kRegretWanted;
     output << std::setw(16) << to_string(measured.row.op) << std::setw(7) << measured.row.ranks
            << std::setw(9) << (measured.row.crowded ? "yes" : "no") << std::setw(9)
-           << percent(measured.fit.worst_regret) << describe(measured.row.steps) << '\n';
+           << percent(measured.fit.worst_regret);
+    print_wrapped(describe(measured.row.steps), 41, output);
   }
   if (!tuned.grids.empty()) print_grids(tuned, output);
   output << "\nregret: how much longer than the best the chosen one took, at the worst size.\n";
   if (regrets) {
-    output << "Some are above 5 %: something else ran on this machine, or two paths are equally "
-              "fast\nthere. Measure again when it is quiet.\n";
+    output << "Some are above 5 %: something else ran on this machine, or two paths are\n"
+              "equally fast there. Measure again when it is quiet.\n";
   }
 }
 

@@ -25,8 +25,8 @@ std::vector<LedgerRow> merge_ledgers(std::span<const std::vector<LedgerRow>> led
 /// World ranks as people write them: "0-3", "0,2,4-5". Local, pure.
 std::string format_ranks(std::span<const WorldRank> ranks);
 
-/// A table, at most 100 columns wide for usual figures, and below it in words every reason other
-/// than `ok`. Local.
+/// A table by group, at most 80 columns wide, and below it in words every reason other than `ok`.
+/// Local.
 std::string ledger_as_text(std::span<const LedgerRow> rows);
 
 }  // namespace cohort

@@ -3,21 +3,25 @@
 #include <cstdio>
 #include <numeric>
 #include <string>
+#include <vector>
 
 #include "base/bytes.hpp"
+#include "base/wrapped.hpp"
 #include "report/job_ledger.hpp"
 
 namespace cohort {
 
 namespace {
 
-constexpr std::size_t kColumnCount = 10;
+constexpr std::size_t kWordCount = 3;
+constexpr std::size_t kFigureCount = 5;
+constexpr std::size_t kColumnCount = kWordCount + kFigureCount;
+
+/// One row: words to the left, figures to the right.
 using Cells = std::array<std::string, kColumnCount>;
+using Widths = std::array<std::size_t, kColumnCount>;
 
-// Words to the left, figures to the right.
-constexpr std::size_t kWordColumnCount = 5;
-
-constexpr std::size_t kColumnsMax = 100;
+constexpr std::size_t kIndent = 2;
 
 std::string format_seconds(double seconds) {
   std::array<char, 32> text{};
@@ -30,10 +34,48 @@ std::string padded(const std::string& cell, std::size_t width, bool to_the_right
   return to_the_right ? space + cell : cell + space;
 }
 
-/// Two columns between cells where that fits a terminal, else one.
-std::size_t gap_between(const std::array<std::size_t, kColumnCount>& widths) {
-  const std::size_t cells = std::accumulate(widths.begin(), widths.end(), std::size_t{0});
-  return cells + 2 * (kColumnCount - 1) <= kColumnsMax ? 2 : 1;
+/// How rows are set so that they fit a terminal: with two columns between cells, else with one,
+/// else with the figures below the words.
+struct Setting {
+  Widths widths{};
+  std::size_t gap = 2;
+  bool in_two_lines = false;
+};
+
+Setting setting_of(const std::vector<Cells>& table) {
+  Setting setting;
+  for (const Cells& cells : table) {
+    for (std::size_t i = 0; i < kColumnCount; ++i) {
+      setting.widths.at(i) = std::max(setting.widths.at(i), cells.at(i).size());
+    }
+  }
+  const std::size_t cells =
+      std::accumulate(setting.widths.begin(), setting.widths.end(), std::size_t{0});
+  if (kIndent + cells + 2 * (kColumnCount - 1) > kTextColumns) setting.gap = 1;
+  setting.in_two_lines = kIndent + cells + kColumnCount - 1 > kTextColumns;
+  if (setting.in_two_lines) setting.gap = 2;
+  return setting;
+}
+
+std::string line_of(const Cells& cells, const Setting& setting) {
+  const std::string gap(setting.gap, ' ');
+  std::string words;
+  std::string figures;
+  for (std::size_t i = 0; i < kColumnCount; ++i) {
+    const bool is_word = i < kWordCount;
+    std::string& part = is_word ? words : figures;
+    part += (part.empty() ? "" : gap) + padded(cells.at(i), setting.widths.at(i), !is_word);
+  }
+  if (!setting.in_two_lines) return std::string(kIndent, ' ') + words + gap + figures + "\n";
+  words.erase(words.find_last_not_of(' ') + 1);
+  return std::string(kIndent, ' ') + words + "\n" +
+         padded(figures, kTextColumns, /*to_the_right=*/true) + "\n";
+}
+
+std::string wrapped_text(const std::string& text) {
+  std::string lines;
+  for (const std::string& line : wrapped(text, kTextColumns)) lines += line + "\n";
+  return lines;
 }
 
 std::string explanations(std::span<const LedgerRow> rows) {
@@ -43,9 +85,20 @@ std::string explanations(std::span<const LedgerRow> rows) {
     bool& already_said = said.at(static_cast<std::size_t>(row.reason));
     if (row.reason == Reason::ok || already_said) continue;
     already_said = true;
-    text += "\n" + std::string(to_string(row.reason)) + ": " + std::string(explain(row.reason));
+    text += "\n" + wrapped_text(std::string(to_string(row.reason)) + ": " +
+                                std::string(explain(row.reason)));
   }
-  return text.empty() ? text : text + "\n";
+  return text;
+}
+
+/// "attn_cp, ranks 0-1", broken at commas where many ranks lie far apart.
+std::string heading_of(const LedgerRow& row) {
+  std::string ranks = format_ranks(row.ranks);
+  for (std::size_t at = 0; (at = ranks.find(',', at)) != std::string::npos; at += 2) {
+    ranks.insert(at + 1, " ");
+  }
+  return wrapped_text(std::string(to_string(row.group)) +
+                      (row.ranks.size() == 1 ? ", rank " : ", ranks ") + ranks);
 }
 
 }  // namespace
@@ -64,28 +117,21 @@ std::string format_ranks(std::span<const WorldRank> ranks) {
 
 std::string ledger_as_text(std::span<const LedgerRow> rows) {
   std::vector<Cells> table{
-      {"group", "ranks", "op", "path", "reason", "calls", "bytes", "copied", "move s", "wait s"}};
+      {"op", "path", "reason", "calls", "bytes", "copied", "move s", "wait s"}};
   for (const LedgerRow& row : rows) {
-    table.push_back({std::string(to_string(row.group)), format_ranks(row.ranks),
-                     std::string(to_string(row.op)), std::string(to_string(row.path)),
+    table.push_back({std::string(to_string(row.op)), std::string(to_string(row.path)),
                      std::string(to_string(row.reason)), std::to_string(row.calls),
                      format_bytes(row.bytes), format_bytes(row.copied_bytes),
                      format_seconds(row.transfer_s), format_seconds(row.wait_s)});
   }
-  std::array<std::size_t, kColumnCount> widths{};
-  for (const Cells& cells : table) {
-    for (std::size_t i = 0; i < kColumnCount; ++i) {
-      widths.at(i) = std::max(widths.at(i), cells.at(i).size());
-    }
-  }
-  const std::string gap(gap_between(widths), ' ');
-  std::string text;
-  for (const Cells& cells : table) {
-    std::string line;
-    for (std::size_t i = 0; i < kColumnCount; ++i) {
-      line += (i == 0 ? "" : gap) + padded(cells.at(i), widths.at(i), i >= kWordColumnCount);
-    }
-    text += line + "\n";
+  const Setting setting = setting_of(table);
+  std::string text = line_of(table.front(), setting);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const LedgerRow& row = rows[i];
+    const bool same_group =
+        i > 0 && rows[i - 1].group == row.group && rows[i - 1].ranks == row.ranks;
+    if (!same_group) text += heading_of(row);
+    text += line_of(table[i + 1], setting);
   }
   return text + explanations(rows);
 }

@@ -11,7 +11,7 @@ namespace cohort {
 
 namespace {
 
-constexpr std::size_t kLineColumns = 100;
+constexpr std::size_t kLineColumns = 80;
 constexpr std::size_t kSpelledRanksMax = 16;
 
 /// All ranks of a short list; of a long one first, last and, if it is not 1, "step" between them

@@ -88,9 +88,27 @@ TEST(BenchOutput, TheDocumentHasTheAgreedShape) {
 TEST(BenchOutput, TheTableShowsTheRatioToTheBestPeerAndWhoIsMissing) {
   std::ostringstream output;
   print_tables(measurement(), output);
-  EXPECT_THAT(output.str(), HasSubstr("  2.50  openmpi 6.000 shm 5.000 | memcpy 1.000"));
+  EXPECT_THAT(output.str(), HasSubstr("  2.50\n    openmpi 6.000 shm 5.000 | memcpy 1.000\n"));
   EXPECT_THAT(output.str(), HasSubstr("rotating buffers"));
   EXPECT_THAT(output.str(), HasSubstr("not compared with gloo: no program"));
+}
+
+TEST(BenchOutput, TheTableFitsATerminal) {
+  Measurement all = measurement();
+  all.memory = Memory::host;
+  all.table = "paths: " + std::string(40, 'x') + " " + std::string(60, 'y');
+  Row wide = row("reduce_scatter", std::size_t{1000} << 10);
+  wide.path = "gpu_two_shot";
+  wide.times = times(1e6);
+  for (const char* name : {"mpich", "gloo", "against"}) wide.peers[name] = {times(123456), ""};
+  for (const char* name : {"memcpy_cached", "yield_barrier"}) wide.references[name] = times(123456);
+  all.rows.push_back(wide);
+  all.facts.push_back({2, 1, {{std::string(40, 'a'), 1}, {std::string(40, 'b'), 2}}});
+  std::ostringstream output;
+  print_tables(all, output);
+  std::istringstream lines(output.str());
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80U) << line;
+  EXPECT_THAT(output.str(), HasSubstr("memcpy_cached"));
 }
 
 TEST(BenchOutput, ThePlotDrawsACurveForEverybody) {

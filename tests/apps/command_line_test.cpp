@@ -37,6 +37,20 @@ TEST(CommandLine, AloneSaysWhatItIsAndWhatToTry) {
   EXPECT_EQ(outcome.errors, "");
 }
 
+TEST(CommandLine, ACommandAloneSaysWhatItNeeds) {
+  const Outcome outcome = run({"generate"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_EQ(outcome.output, "");
+  EXPECT_THAT(outcome.errors,
+              StartsWith("cohort: error: --model is required\n\ncohort generate needs at least:\n"
+                         "  --model FILE\n      Model file"));
+  EXPECT_THAT(outcome.errors, HasSubstr("\nExamples:\n  # One rank:\n  cohort generate"));
+  EXPECT_THAT(outcome.errors, testing::EndsWith("'cohort generate --help' explains every flag.\n"));
+  // Who has said more gets one line.
+  expect_usage_error(run({"generate", "--tp", "2"}), "--model is required");
+  EXPECT_EQ(run({"generate", "--json"}).errors, "");
+}
+
 TEST(CommandLine, PrintsItsVersion) {
   const Outcome outcome = run({"--version"});
   EXPECT_EQ(outcome.exit_code, 0);

@@ -64,7 +64,7 @@ Ended run_planted(const std::vector<Fault>& all, const FaultsOptions& options) {
   std::ostringstream output;
   Ended ended;
   try {
-    run_faults(all, options, output);
+    run_faults(all, options, output, output);
   } catch (const ExitStatus& status) {
     ended.exit_code = status.code;
   }

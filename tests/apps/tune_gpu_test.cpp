@@ -101,10 +101,10 @@ TEST(TuneCuda, MeasuresPathsAndGridsAndWritesATable) {
   const OverFake over_fake;
   const TableFile file;
   const auto tuned = test::run_command(
-      {"tune", "--device", "cuda", "--ranks", "2", "--quick", "--json", "-o", file.name()});
+      {"tune", "--device", "cuda", "--ranks", "2", "--quick", "--json", "-v", "-o", file.name()});
   ASSERT_EQ(tuned.exit_code, 0) << tuned.errors;
-  EXPECT_THAT(tuned.errors, testing::AllOf(HasSubstr("measuring grids of all_gather on 2 GPUs"),
-                                           HasSubstr("measuring broadcast on 2 GPUs")));
+  EXPECT_THAT(tuned.errors, testing::AllOf(HasSubstr("measuring: grids of all_gather on 2 GPUs"),
+                                           HasSubstr("measuring: broadcast on 2 GPUs")));
   const auto document = nlohmann::json::parse(tuned.output);
   EXPECT_EQ(nlohmann::json::parse(file.text()), document);
   EXPECT_EQ(document.at("schema"), 2);

@@ -42,8 +42,9 @@ class BenchCommand : public testing::Test {
 TEST_F(BenchCommand, MeasuresEveryOperationOnTwoRanksWithoutPeers) {
   const fs::path plot = folder_ / "plot.svg";
   const fs::path report = folder_ / "report.html";
-  const test::Finished finished = bench({"--peers", "none", "--bytes", "8,16Ki", "--json", "--plot",
-                                         plot.string(), "--report", report.string()});
+  const test::Finished finished =
+      bench({"--peers", "none", "--bytes", "8,16Ki", "--json", "--verbose", "--plot", plot.string(),
+             "--report", report.string()});
   ASSERT_EQ(finished.exit_code, 0) << finished.errors;
   EXPECT_THAT(finished.errors, HasSubstr("bench: all_reduce 16.0 KiB on 2 ranks"));
   const auto document = nlohmann::json::parse(finished.output);

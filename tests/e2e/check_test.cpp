@@ -81,7 +81,7 @@ TEST(CheckCommand, TheTableEndsWithTheOutcome) {
   EXPECT_THAT(finished.output, HasSubstr("\n3 ranks can run here"));
   EXPECT_THAT(finished.output, HasSubstr(" of 2 pairs"));
   std::istringstream lines(finished.output);
-  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
 }
 
 TEST(CheckCommand, TellsOfGpusWhatThePluginSays) {

@@ -67,7 +67,7 @@ TEST(Describe, TextWrapsLongRowsAndAbbreviatesLongGroups) {
   EXPECT_NE(text.find("\n                        ["), std::string::npos) << text;
   std::size_t begin = 0;
   for (std::size_t end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    EXPECT_LE(end - begin, 100u) << text.substr(begin, end - begin);
+    EXPECT_LE(end - begin, 80u) << text.substr(begin, end - begin);
   }
 }
 

@@ -1,4 +1,4 @@
-#include "wrapped.hpp"
+#include "base/wrapped.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
