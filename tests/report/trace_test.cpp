@@ -11,6 +11,8 @@
 
 #include <cohort/version.hpp>
 
+#include "report/job_ledger.hpp"
+
 namespace cohort {
 namespace {
 
