@@ -132,8 +132,8 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
       ->type_name("NAME");
   command
       .add_option("--ops", flags.ops,
-                  "Which collectives, comma-separated, and `host`: the work of a call alone")
-      ->capture_default_str()
+                  "Which collectives, comma-separated: all_reduce, all_gather, reduce_scatter, "
+                  "broadcast, barrier, agreement, and host, the work of a call alone (default all)")
       ->type_name("LIST");
   command
       .add_option("--ranks", flags.ranks,

@@ -58,12 +58,12 @@ TEST(LedgerText, ColumnsLineUpBelowTheirGroup) {
       lines_of(ledger_as_text({{row_of(Path::host_direct, Reason::ok), other, alone}}));
   ASSERT_EQ(lines.size(), 6U);
   EXPECT_EQ(lines[0],
-            "  op               path         reason   calls      bytes   copied  move s  wait s");
+            "  op              path        reason  calls     bytes  copied move s wait s");
   EXPECT_EQ(lines[1], "attn_cp, ranks 0, 2, 4, 6");
   EXPECT_EQ(lines[2],
-            "  reduce_scatterv  host_direct  ok      123456  941.9 MiB  1.0 KiB  12.346   0.500");
+            "  reduce_scatterv host_direct ok     123456 941.9 MiB 1.0 KiB 12.346  0.500");
   EXPECT_EQ(lines[3],
-            "  barrier          host_inline  ok      123456  941.9 MiB  1.0 KiB  12.346   0.500");
+            "  barrier         host_inline ok     123456 941.9 MiB 1.0 KiB 12.346  0.500");
   EXPECT_EQ(lines[4], "attn_cp, rank 3");
 }
 
