@@ -99,7 +99,7 @@ void print_row(const Row& row, std::ostream& output) {
   const auto best = best_peer(row);
   std::array<char, 160> line{};
   std::snprintf(
-      line.data(), line.size(), "%-14s %9s %-8s %-12s %8s %8s %8s %6s\n", row.op.c_str(),
+      line.data(), line.size(), "%-14s %10s %-8s %-12s %7s %8s %8s %6s\n", row.op.c_str(),
       row.bytes == 0 ? "-" : format_bytes(row.bytes).c_str(), row.in_heap ? "heap" : "ordinary",
       row.path.c_str(), format_us(row.times.min_us).c_str(), format_us(row.times.p50_us).c_str(),
       format_us(row.times.p99_us).c_str(),
@@ -128,7 +128,7 @@ void print_tables(const Measurement& measurement, std::ostream& output) {
         output << '\n' << ranks << " ranks on " << usable_cpu_count() << " CPUs, warm buffers\n";
       }
       output
-          << "op                 bytes operands path              min      p50      p99  ratio\n";
+          << "op                  bytes operands path             min      p50      p99  ratio\n";
     }
     if (!row.rotating) print_row(row, output);
   }
