@@ -44,6 +44,7 @@ ReasonWords words_of(Reason reason) noexcept;
 /// The reasons of these rows in words, each once.
 nlohmann::ordered_json reasons_json(std::span<const LedgerRow> rows);
 
+/// Of every rank the first `report_calls_max` calls; the rest counts as dropped.
 nlohmann::ordered_json timeline_json(std::span<const RankTimeline> ranks);
 
 /// What each boundary of a layer moves, with rows that make every rank's part visible: of a step

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <span>
 #include <tuple>
 
 #include <nlohmann/json.hpp>
@@ -53,6 +54,7 @@ std::size_t report_calls_max(std::uint32_t rank_count) noexcept {
 }
 
 Json timeline_json(std::span<const RankTimeline> ranks) {
+  const std::size_t calls_max = report_calls_max(static_cast<std::uint32_t>(ranks.size()));
   Keys keys;
   double end_s = 0;
   Json list = Json::array();
@@ -60,7 +62,9 @@ Json timeline_json(std::span<const RankTimeline> ranks) {
     double move_s = 0;
     double wait_s = 0;
     Json calls = Json::array();
-    for (const TimedCall& timed : ranks[rank].calls) {
+    const std::span<const TimedCall> all = ranks[rank].calls;
+    const std::span<const TimedCall> shown = all.first(std::min(all.size(), calls_max));
+    for (const TimedCall& timed : shown) {
       end_s = std::max(end_s, timed.begin_s + timed.total_s);
       move_s += timed.total_s - timed.wait_s;
       wait_s += timed.wait_s;
@@ -69,7 +73,7 @@ Json timeline_json(std::span<const RankTimeline> ranks) {
                        keys.number_of(timed.call), timed.call.bytes, timed.call.copied_bytes}));
     }
     list.push_back({{"rank", rank},
-                    {"dropped", ranks[rank].dropped},
+                    {"dropped", ranks[rank].dropped + (all.size() - shown.size())},
                     {"move_us", micros(move_s)},
                     {"wait_us", micros(wait_s)},
                     {"calls", calls}});

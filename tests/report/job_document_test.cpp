@@ -102,6 +102,15 @@ TEST(JobDocument, OfOneRankHasBoundariesThatMoveNothing) {
   }
 }
 
+TEST(JobDocument, ShowsNoMoreOfALongTimelineThanAReportHolds) {
+  RankTimeline timeline;
+  timeline.calls.resize(report_calls_max(1) + 3);
+  timeline.dropped = 2;
+  const Json shown = timeline_json({&timeline, 1}).at("ranks").at(0);
+  EXPECT_EQ(shown.at("calls").size(), report_calls_max(1));
+  EXPECT_EQ(shown.at("dropped"), 5);
+}
+
 TEST(JobDocument, OfManyRanksStaysSmall) {
   EXPECT_EQ(report_calls_max(1), 8'192U);
   EXPECT_EQ(report_calls_max(64), 937U);
