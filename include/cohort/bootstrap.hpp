@@ -32,8 +32,8 @@ class COHORT_EXPORT Bootstrap {
   virtual std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine,
                                                          TimePoint deadline) = 0;
 
-  /// The launcher's bootstrap if this process was started by `cohort run` (or by a command's
-  /// `--ranks`), else a world of this one rank. Local.
+  /// The launcher's if `cohort run` (or a command's `--ranks`) started this process, torchrun's if
+  /// that did so on one host, else a world of this one rank. Local.
   /// Throws: Error{usage} naming the environment variable that contradicts another.
   static std::unique_ptr<Bootstrap> from_environment();
 

@@ -4,7 +4,6 @@
 #include "rendezvous/launched_rank.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -18,7 +17,9 @@
 
 #include <cohort/bootstrap.hpp>
 
+#include "rendezvous/frame_connection.hpp"
 #include "rendezvous/protocol.hpp"
+#include "rendezvous/torchrun.hpp"
 #include "rendezvous/wire.hpp"
 
 namespace cohort {
@@ -52,18 +53,11 @@ bool is_open_unix_socket(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0 && domain == AF_UNIX;
 }
 
-int milliseconds_until(TimePoint deadline) {
-  const auto rest = deadline - steady_clock::now();
-  if (rest <= steady_clock::duration::zero()) return 0;
-  const auto whole = std::chrono::duration_cast<milliseconds>(rest).count() + 1;
-  return static_cast<int>(std::min<decltype(whole)>(whole, 60'000));
-}
-
 class LauncherConnection {
  public:
-  explicit LauncherConnection(int socket) : socket_(socket) {
+  explicit LauncherConnection(int socket) : frames_(socket) {
     // A program that this rank starts must not speak in its name.
-    ::fcntl(socket_, F_SETFD, FD_CLOEXEC);
+    ::fcntl(socket, F_SETFD, FD_CLOEXEC);
   }
 
   std::mutex& mutex() noexcept { return mutex_; }
@@ -71,50 +65,22 @@ class LauncherConnection {
 
   /// False if the launcher is gone or does not take it in time.
   bool send(FrameType type, std::span<const std::byte> payload, TimePoint deadline) {
-    const std::vector<std::byte> frame = encode_frame(type, payload);
-    for (std::size_t sent = 0; sent < frame.size();) {
-      const ssize_t count =
-          ::send(socket_, frame.data() + sent, frame.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-      if (count > 0) {
-        sent += static_cast<std::size_t>(count);
-      } else if (errno == EAGAIN) {
-        if (!wait(POLLOUT, deadline)) return false;
-      } else if (errno != EINTR) {
-        return false;
-      }
-    }
-    return true;
+    return frames_.send(encode_frame(type, payload), deadline);
   }
 
   /// Nothing at the deadline. Throws: Error{peer_failed} if the launcher is gone.
   std::optional<Frame> receive(TimePoint deadline) {
-    while (true) {
-      if (auto frame = reader_.next()) return frame;
-      if (!wait(POLLIN, deadline)) return std::nullopt;
-      std::array<std::byte, 4096> bytes;
-      const ssize_t count = ::recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
-      if (count > 0) {
-        reader_.feed(std::span(bytes).first(static_cast<std::size_t>(count)));
-      } else if (count == 0 || (errno != EAGAIN && errno != EINTR)) {
-        throw Error(ErrorCode::peer_failed, "the launcher has ended", std::nullopt, "join");
-      }
+    auto frame = frames_.receive(deadline);
+    if (!frame && frames_.ended()) {
+      throw Error(ErrorCode::peer_failed, "the launcher has ended", std::nullopt, "join");
     }
+    return frame;
   }
 
  private:
-  bool wait(short events, TimePoint deadline) {
-    pollfd polled{socket_, events, 0};
-    while (true) {
-      const int count = ::poll(&polled, 1, milliseconds_until(deadline));
-      if (count > 0) return true;
-      if (count == 0 && steady_clock::now() >= deadline) return false;
-    }
-  }
-
-  int socket_;
+  FrameConnection frames_;
   std::mutex mutex_;
   std::uint64_t next_round_ = 0;
-  FrameReader reader_;
 };
 
 std::optional<RankEnvironment> process_environment() {
@@ -240,7 +206,10 @@ std::optional<RankEnvironment> parse_rank_environment(
 
 std::unique_ptr<Bootstrap> Bootstrap::from_environment() {
   const auto environment = rendezvous::process_environment();
-  if (!environment) return solo();
+  if (!environment) {
+    const auto torchrun = rendezvous::torchrun_environment();
+    return torchrun ? rendezvous::torchrun_bootstrap(*torchrun) : solo();
+  }
   return std::make_unique<rendezvous::LauncherBootstrap>(*environment);
 }
 
