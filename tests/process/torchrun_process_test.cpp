@@ -9,6 +9,7 @@
 #include <csignal>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -62,9 +63,8 @@ class TorchrunRanks : public testing::Test {
                                                      const std::vector<std::string>& scenario,
                                                      const std::string& run_id = "none") const {
     std::vector<std::unique_ptr<Subprocess>> ranks;
-    // The last first: rank 0, which listens, may well come late.
-    for (int rank = rank_count; rank-- > 0;) {
-      ranks.insert(ranks.begin(), start(rank, rank_count, scenario, run_id));
+    for (int rank = 0; rank < rank_count; ++rank) {
+      ranks.push_back(start(rank, rank_count, scenario, run_id));
     }
     return ranks;
   }
@@ -83,6 +83,14 @@ TEST_F(TorchrunRanks, MeetWhileTheMasterPortIsTaken) {
       EXPECT_EQ(finished.output, scenario == std::string("gather") ? line : line + line);
     }
   }
+}
+
+TEST_F(TorchrunRanks, RankZeroMayComeLast) {
+  const auto second = start(1, 2, {"gather"});
+  std::this_thread::sleep_for(100ms);
+  const auto first = start(0, 2, {"gather"});
+  EXPECT_EQ(first->wait(patience(60s)).exit_code, 0);
+  EXPECT_EQ(second->wait(patience(60s)).exit_code, 0);
 }
 
 TEST_F(TorchrunRanks, TwoJobsWithOnePortDoNotMeet) {
