@@ -14,6 +14,8 @@
 #include "bench_output.hpp"
 #include "bench_run.hpp"
 #include "bench_subject.hpp"
+#include "exit_status.hpp"
+#include "interruption.hpp"
 #include "progress.hpp"
 #include "report/output_file.hpp"
 #include "report/page.hpp"
@@ -32,8 +34,8 @@ group of one rank. Peers are measured with the best of a few settings at each si
 of a graph over its calls; cohort is measured alone.
 
 Exit codes: 0 when cohort was measured, also if a peer could not be and is named instead; 2 for
-wrong flags and for a machine without what --device asks for; 1 for all else: a wrong result, ranks
-that fail.
+wrong flags and for a machine without what --device asks for; 130 and 143 after Ctrl-C and SIGTERM;
+1 for all else: a wrong result, ranks that fail.
 
 Examples:
   # A look at this machine in a few seconds, cohort alone:
@@ -47,6 +49,22 @@ Examples:
   # Two GPUs, every path that the table in force takes:
   cohort bench --device cuda --ops all_reduce,all_gather --bytes 1Ki..8Mi)";
 
+/// Throws: ExitStatus where Ctrl-C or SIGTERM ended it, with all ranks.
+bench::Measurement measure_until_stopped(const bench::BenchOptions& options,
+                                         const Verbosity& verbosity, std::ostream& errors) {
+  const Interruption interruption;
+  Progress progress(errors, "bench", "points", verbosity);
+  try {
+    bench::Measurement measurement = bench::measure(options, progress);
+    progress.end();
+    return measurement;
+  } catch (const Interrupted& interrupted) {
+    progress.clear();
+    errors << "cohort: interrupted; all ranks have ended" << std::endl;
+    throw ExitStatus{interrupted.exit_code()};
+  }
+}
+
 void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostream& errors) {
   const bench::BenchOptions options = bench::read_bench_flags(flags);
   std::optional<OutputFile> report;
@@ -58,9 +76,7 @@ void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostrea
       throw Error(ErrorCode::usage, "--plot cannot write " + flags.plot, std::nullopt, "arguments");
     }
   }
-  Progress progress(errors, "bench", "points", flags.verbosity);
-  const bench::Measurement measurement = bench::measure(options, progress);
-  progress.end();
+  const bench::Measurement measurement = measure_until_stopped(options, flags.verbosity, errors);
   if (flags.json) {
     bench::print_document(measurement, output);
   } else {

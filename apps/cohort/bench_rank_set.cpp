@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstddef>
@@ -19,6 +21,7 @@
 #include <cohort/error.hpp>
 
 #include "base/clock.hpp"
+#include "interruption.hpp"
 #include "rendezvous/launcher.hpp"
 
 namespace cohort::bench {
@@ -70,6 +73,26 @@ std::string path_of(const UniqueFd& fd) {
   return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd.get());
 }
 
+/// The new process must not lose a signal in a handler of this one's: until it has its own, it ends
+/// by it.
+pid_t fork_with_default_signals() {
+  sigset_t stops;
+  sigset_t before;
+  sigemptyset(&stops);
+  for (const int number : {SIGINT, SIGTERM}) sigaddset(&stops, number);
+  ::pthread_sigmask(SIG_BLOCK, &stops, &before);
+  const pid_t pid = ::fork();
+  const int reason = errno;
+  for (const int number : {SIGINT, SIGTERM}) {
+    struct sigaction action {};
+    const bool ignored = ::sigaction(number, nullptr, &action) != 0 || action.sa_handler == SIG_IGN;
+    if (pid == 0 && !ignored) ::signal(number, SIG_DFL);
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = reason;
+  return pid;
+}
+
 }  // namespace
 
 std::string label_of(const Implementation& implementation) {
@@ -88,7 +111,7 @@ RankSet::RankSet(const Implementation& implementation, std::uint32_t rank_count,
   start(socket_name, bytes_max);
   try {
     accept_ranks(listener);
-  } catch (const Error&) {
+  } catch (...) {
     ranks_.clear();  // ends those that did connect
     end_launcher();
     throw;
@@ -108,7 +131,7 @@ void RankSet::start(const std::string& socket_name, std::size_t bytes_max) {
                               {"COHORT_BENCH_BYTES_MAX", std::to_string(bytes_max)}});
   options.grace = std::chrono::milliseconds(500);
   const pid_t parent = ::getpid();
-  launcher_ = ::fork();
+  launcher_ = fork_with_default_signals();
   if (launcher_ < 0) throw system_error("start ranks");
   if (launcher_ > 0) return;
   // The launcher stays with its ranks, so every implementation gets a process for that.
@@ -136,6 +159,7 @@ void RankSet::accept_ranks(const UniqueFd& listener) {
   const Stopwatch watch;
   for (std::uint32_t connected = 0; connected < rank_count();) {
     pollfd polled{listener.get(), POLLIN, 0};
+    Interruption::check();
     if (::poll(&polled, 1, kPollSliceMs) <= 0) {
       if (ended()) fail("its ranks ended at once");
       if (watch.seconds() > kStartSeconds * deadline_scale_from_environment()) {
@@ -159,6 +183,8 @@ void RankSet::accept_ranks(const UniqueFd& listener) {
 }
 
 RankSet::~RankSet() {
+  // Ranks in the middle of something are not waited for once the user has had enough.
+  if (Interruption::came()) end_launcher();
   for (const UniqueFd& rank : ranks_) {
     if (rank) static_cast<void>(::send(rank.get(), "quit\n", 5, MSG_NOSIGNAL));
   }
@@ -208,10 +234,14 @@ void RankSet::fail(const std::string& what) {
 void RankSet::read_bytes(std::uint32_t rank, void* data, std::size_t bytes) {
   auto* to = static_cast<char*>(data);
   while (bytes > 0) {
-    pollfd polled{ranks_[rank].get(), POLLIN, 0};
+    std::array<pollfd, 2> polled{pollfd{ranks_[rank].get(), POLLIN, 0},
+                                 pollfd{Interruption::fd(), POLLIN, 0}};
     const int wait_ms = static_cast<int>(kAnswerSeconds * 1000);
-    if (::poll(&polled, 1, wait_ms) <= 0) fail("rank " + std::to_string(rank) + " does not answer");
-    const ssize_t count = ::read(polled.fd, to, bytes);
+    const int ready = ::poll(polled.data(), polled.size(), wait_ms);
+    Interruption::check();
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) fail("rank " + std::to_string(rank) + " does not answer");
+    const ssize_t count = ::read(polled[0].fd, to, bytes);
     if (count <= 0) fail("rank " + std::to_string(rank) + " ended");
     to += count;
     bytes -= static_cast<std::size_t>(count);
