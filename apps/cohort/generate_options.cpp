@@ -42,9 +42,16 @@ EngineSpec EngineFlags::spec(const ModelConfig& config) const {
 }
 
 PlanOptions EngineFlags::plan_options() const {
+  check_spellings();
   return {.symmetry = symmetric == "off" ? Symmetry::off : Symmetry::on,
           .strict = strict,
           .path_table = paths.table()};
+}
+
+void EngineFlags::check_spellings() const {
+  if (enable_symm_mem && symmetric == "off") {
+    refuse("--symmetric off contradicts --enable-symm-mem: give one of them");
+  }
 }
 
 void add_engine_flags(CLI::App& command, EngineFlags& flags) {
@@ -82,6 +89,8 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
                   "on or off: off stages every message, for comparison (default on)")
       ->check(CLI::IsMember({"on", "off"}))
       ->type_name("on|off");
+  command.add_flag("--enable-symm-mem", flags.enable_symm_mem,
+                   "The same as --symmetric on (SGLang's spelling)");
   command
       .add_option("--pool", flags.pool,
                   "Budget of the activations that ranks exchange, e.g. 64MiB; what does not fit is "

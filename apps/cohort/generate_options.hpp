@@ -33,6 +33,7 @@ struct EngineFlags {
   float temperature = 0;
   std::string dtype = "f32";
   std::string symmetric = "on";
+  bool enable_symm_mem = false;
   std::string pool;
   bool strict = false;
   PathFlags paths;
@@ -41,6 +42,8 @@ struct EngineFlags {
   EngineSpec spec(const ModelConfig& config) const;
   /// Throws: what `PathFlags::table` throws.
   PlanOptions plan_options() const;
+  /// Throws: Error{usage} for two flags that say the opposite of one thing.
+  void check_spellings() const;
 };
 
 /// Adds them to a command; `flags` is filled when the command is parsed. Local.

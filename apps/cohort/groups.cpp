@@ -1,11 +1,16 @@
 #include "groups.hpp"
 
 #include <memory>
+#include <optional>
 #include <ostream>
+#include <string>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "layout_flags.hpp"
+#include "pasted_command.hpp"
+#include "pasted_output.hpp"
 #include "topology/describe.hpp"
 
 namespace cohort {
@@ -14,6 +19,7 @@ namespace {
 
 struct GroupsOptions {
   LayoutFlags layout;
+  std::optional<std::string> from;
   bool json = false;
 };
 
@@ -39,7 +45,24 @@ Examples:
 
   # A mixture of experts on two hosts, for a script:
   cohort groups --tp 8 --attn-dp 2 --attn-cp 2 --ep 4 --moe-dp 2 \
-    --ranks-per-host 4 --json)";
+    --ranks-per-host 4 --json
+
+  # The layout of a server that somebody runs:
+  cohort groups --from 'sglang serve --tp 8 --dp-size 2 --enable-dp-attention')";
+
+void print_groups(const GroupsOptions& options, std::ostream& output) {
+  std::optional<PastedCommand> pasted;
+  if (options.from) pasted = read_pasted_command(*options.from);
+  const Layout layout = layout_of(options.layout, pasted);
+  if (!options.json) {
+    output << groups_as_text(layout);
+    if (pasted) output << '\n' << pasted_as_text(*pasted);
+    return;
+  }
+  auto document = nlohmann::ordered_json::parse(groups_as_json(layout));
+  if (pasted) document["from"] = nlohmann::ordered_json::parse(pasted_as_json(*pasted));
+  output << document.dump() << '\n';
+}
 
 }  // namespace
 
@@ -48,16 +71,10 @@ void add_groups_command(CLI::App& app, std::ostream& output) {
   CLI::App* command = app.add_subcommand(
       "groups", "Print the groups of a layout: which ranks work together, and for what");
   add_layout_flags(*command, options->layout);
+  add_from_flag(*command, options->from);
   command->add_flag("--json", options->json, "Print one JSON document instead of a table");
   command->footer(kFooter);
-  command->callback([options, &output] {
-    const Layout layout(options->layout.sizes());
-    if (options->json) {
-      output << groups_as_json(layout) << '\n';
-    } else {
-      output << groups_as_text(layout);
-    }
-  });
+  command->callback([options, &output] { print_groups(*options, output); });
 }
 
 }  // namespace cohort

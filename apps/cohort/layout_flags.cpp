@@ -73,30 +73,41 @@ LayoutSizes LayoutFlags::sizes() const {
 }
 
 void add_layout_flags(CLI::App& command, LayoutFlags& flags) {
-  add_count(command, "--tp,--tp-size", flags.tp,
+  add_count(command, "--tp,--tp-size,--tensor-parallel-size", flags.tp,
             "Ranks of one pipeline stage: tensor-parallel width of the MLP (default 1)");
   add_count(command, "--attn-dp,--attn-dp-size", flags.attn_dp,
             "Attention data parallel: replicas of the attention, each with its own requests; "
             "divides --tp (default 1)");
-  add_count(command, "--attn-cp,--attn-cp-size", flags.attn_cp,
+  add_count(command, "--attn-cp,--attn-cp-size,--attention-context-parallel-size", flags.attn_cp,
             "Attention context parallel: ranks that share the tokens of one prefill; "
             "--attn-dp x --attn-cp divides --tp (default 1)");
-  add_count(command, "--ep,--ep-size", flags.ep,
+  add_count(command, "--ep,--ep-size,--expert-parallel-size", flags.ep,
             "Expert parallel: ranks that share the experts of one MoE layer; divides --tp "
             "(default 1)");
-  add_count(command, "--moe-dp,--moe-dp-size", flags.moe_dp,
+  add_count(command, "--moe-dp,--moe-dp-size,--moe-data-parallel-size", flags.moe_dp,
             "Replicas of the expert arrangement; --ep x --moe-dp divides --tp (default 1)");
-  add_count(command, "--pp,--pp-size", flags.pp, "Pipeline stages; world = tp x pp (default 1)");
-  add_count(command, "--dcp,--dcp-size", flags.dcp,
+  add_count(command, "--pp,--pp-size,--pipeline-parallel-size", flags.pp,
+            "Pipeline stages; world = tp x pp (default 1)");
+  add_count(command, "--dcp,--dcp-size,--decode-context-parallel-size", flags.dcp,
             "Decode context parallel: ranks that share the KV cache of one decode; divides --tp "
             "(default 1)");
   add_count(command, "--ranks-per-host", flags.ranks_per_host,
             "Consecutive ranks that share one host; divides the world (default: all)");
-  add_count(command, "--dp-size", flags.dp_size,
+  add_count(command, "--dp-size,--data-parallel-size", flags.dp_size,
             "With --enable-dp-attention the same as --attn-dp (SGLang's spelling)");
   command
       .add_flag("--enable-dp-attention", flags.enable_dp_attention,
                 "Read --dp-size as --attn-dp (SGLang's spelling)")
+      ->group("Layout");
+}
+
+void add_from_flag(CLI::App& command, std::optional<std::string>& from) {
+  command
+      .add_option(
+          "--from", from,
+          "Read the layout from the command that starts a server of SGLang or vLLM; what it "
+          "says besides is listed as ignored")
+      ->type_name("COMMAND")
       ->group("Layout");
 }
 

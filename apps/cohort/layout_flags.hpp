@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include <cohort/layout.hpp>
 
@@ -34,5 +35,8 @@ struct LayoutFlags {
 /// of them to a command. `flags` is filled when the command is parsed and must outlive that. A
 /// value that is not a whole number in range is a parse error of one line. Local.
 void add_layout_flags(CLI::App& command, LayoutFlags& flags);
+
+/// Adds `--from`, the command of another engine. Local.
+void add_from_flag(CLI::App& command, std::optional<std::string>& from);
 
 }  // namespace cohort

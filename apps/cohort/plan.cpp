@@ -16,6 +16,8 @@
 #include "generate_options.hpp"
 #include "model/gguf.hpp"
 #include "model/model_config.hpp"
+#include "pasted_command.hpp"
+#include "pasted_output.hpp"
 #include "report/plan_json.hpp"
 
 namespace cohort {
@@ -26,6 +28,7 @@ using Json = nlohmann::ordered_json;
 
 struct PlanFlags {
   EngineFlags engine;
+  std::optional<std::string> from;
   bool json = false;
 };
 
@@ -42,7 +45,10 @@ Examples:
 
   # Longer steps, for a script:
   cohort plan --model SmolLM2.gguf --tp 4 --attn-dp 4 --max-step-tokens 2048 \
-    --json)";
+    --json
+
+  # This model in the layout of a server that somebody runs:
+  cohort plan --model SmolLM2.gguf --from 'vllm serve M --data-parallel-size 2')";
 
 /// Lines as they are, but those too long for a terminal.
 void print_fitting(std::istream& text, std::ostream& output) {
@@ -58,7 +64,9 @@ void print_fitting(std::istream& text, std::ostream& output) {
 void print_plan(const PlanFlags& flags, std::ostream& output) {
   const GgufFile file = GgufFile::open(flags.engine.model);
   const ModelConfig config = model_config_from(file);
-  const Layout layout(flags.engine.layout.sizes());
+  std::optional<PastedCommand> pasted;
+  if (flags.from) pasted = read_pasted_command(*flags.from);
+  const Layout layout = layout_of(flags.engine.layout, pasted);
   Plan plan(layout, flags.engine.plan_options());
   static_cast<void>(plan_slots(plan, config, flags.engine.spec(config)));
   const Footprint planned = footprint(plan);
@@ -67,21 +75,23 @@ void print_plan(const PlanFlags& flags, std::ostream& output) {
     text << planned;
     for (const std::string& line : plan.options().path_table.lines()) text << line << '\n';
     print_fitting(text, output);
+    if (pasted) output << '\n' << pasted_as_text(*pasted);
     return;
   }
   const LayoutSizes& sizes = layout.sizes();
-  const Json document{{"schema", 1},
-                      {"version", COHORT_VERSION},
-                      {"layout",
-                       {{"ranks", layout.world_size()},
-                        {"tp", sizes.tp},
-                        {"attn_dp", sizes.attn_dp},
-                        {"attn_cp", sizes.attn_cp},
-                        {"attn_tp", layout.attn_tp()}}},
-                      {"paths", plan.options().path_table.lines()},
-                      {"slots", slots_json(plan)},
-                      {"pools", pools_json(plan)},
-                      {"footprint", footprint_json(planned, layout.world_size())}};
+  Json document{{"schema", 1},
+                {"version", COHORT_VERSION},
+                {"layout",
+                 {{"ranks", layout.world_size()},
+                  {"tp", sizes.tp},
+                  {"attn_dp", sizes.attn_dp},
+                  {"attn_cp", sizes.attn_cp},
+                  {"attn_tp", layout.attn_tp()}}},
+                {"paths", plan.options().path_table.lines()},
+                {"slots", slots_json(plan)},
+                {"pools", pools_json(plan)},
+                {"footprint", footprint_json(planned, layout.world_size())}};
+  if (pasted) document["from"] = Json::parse(pasted_as_json(*pasted));
   output << document.dump() << '\n';
 }
 
@@ -92,6 +102,7 @@ void add_plan_command(CLI::App& app, std::ostream& output) {
   CLI::App* command = app.add_subcommand(
       "plan", "Print the slots, offsets and memory of a model's engine in a layout");
   add_engine_flags(*command, flags->engine);
+  add_from_flag(*command, flags->from);
   command->add_flag("--json", flags->json, "Print one JSON document instead of a table");
   command->footer(kFooter);
   command->callback([flags, &output] { print_plan(*flags, output); });

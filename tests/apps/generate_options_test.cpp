@@ -55,6 +55,17 @@ TEST(GenerateOptions, ContradictionsNameBothFlags) {
   EXPECT_THAT(layout_error("--ranks 4 --attn-dp 3"), HasSubstr("--attn-dp 3"));
 }
 
+TEST(GenerateOptions, SglangsSymmetricMemory) {
+  EXPECT_EQ(parse("--enable-symm-mem").engine.plan_options().symmetry, Symmetry::on);
+  EXPECT_EQ(parse("--enable-symm-mem --symmetric on").engine.plan_options().symmetry, Symmetry::on);
+  try {
+    parse("--enable-symm-mem --symmetric off").engine.check_spellings();
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "--symmetric off contradicts --enable-symm-mem: give one of them");
+  }
+}
+
 TEST(GenerateOptions, PromptsMayBeRepeated) {
   EXPECT_THAT(parse("--prompt a --prompt b").prompts, ElementsAre("a", "b"));
 }

@@ -45,6 +45,12 @@ TEST(LayoutFlags, SglangSpellings) {
       sizes_of("--tp-size 8 --dp-size 2 --enable-dp-attention --attn-cp-size 4 --ep-size 4 "
                "--moe-dp-size 2 --pp-size 3 --dcp-size 8"),
       (LayoutSizes{.tp = 8, .attn_dp = 2, .attn_cp = 4, .ep = 4, .moe_dp = 2, .pp = 3, .dcp = 8}));
+  EXPECT_EQ(
+      sizes_of("--tensor-parallel-size 8 --data-parallel-size 2 --enable-dp-attention "
+               "--attention-context-parallel-size 4 --expert-parallel-size 4 "
+               "--moe-data-parallel-size 2 --pipeline-parallel-size 3 "
+               "--decode-context-parallel-size 8"),
+      (LayoutSizes{.tp = 8, .attn_dp = 2, .attn_cp = 4, .ep = 4, .moe_dp = 2, .pp = 3, .dcp = 8}));
   EXPECT_EQ(sizes_of("--tp=4 --attn-dp-size=4").attn_dp, 4u);
 }
 
