@@ -1,6 +1,7 @@
 #include "command_line.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <new>
 #include <optional>
 #include <ostream>
@@ -27,7 +28,9 @@
 #include "manual.hpp"
 #include "nearest.hpp"
 #include "plan.hpp"
+#include "rendezvous/torchrun.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "tune.hpp"
 
 namespace cohort {
@@ -54,7 +57,8 @@ Every command ends with 0 when it has done what it was asked for, with 2 for fla
 environment that it cannot use, and with 1 for all else; its help says more. Errors are one line on
 standard error, or with --json one JSON document on standard output.
 The environment variable COHORT_DEADLINE_SCALE=10 makes every deadline ten times as long: for
-profilers, debuggers and slow machines. NO_COLOR=1 takes the colours away.)";
+profilers, debuggers and slow machines. NO_COLOR=1 takes the colours away. Every flag but --device
+also has a variable, such as COHORT_TP for --tp, and --config FILE.toml reads flags from a file.)";
 
 /// Every subcommand, in the order of the help text.
 void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream& output,
@@ -70,6 +74,48 @@ void add_commands(CLI::App& app, const ProgramArguments& arguments, std::ostream
   add_faults_command(app, output, errors);
   add_completion_command(app, output);
   add_manual_command(app, output);
+}
+
+void build(CLI::App& app, const ProgramArguments& arguments, std::ostream& output,
+           std::ostream& errors) {
+  app.set_version_flag("--version", "cohort " COHORT_VERSION, "Print the version");
+  app.require_subcommand(0, 1);
+  app.formatter(help_formatter());
+  app.footer(std::string(kTryNext) + kFooter);
+  add_commands(app, arguments, output, errors);
+  add_config_flag(app);
+}
+
+/// The command line with what environment and file add to it.
+Settings complete(int argument_count, const char* const* arguments, std::ostream& output,
+                  std::ostream& errors) {
+  // The ranks of `bench` are told all by their command.
+  if (std::getenv("COHORT_BENCH_SOCKET") != nullptr) {
+    return {.arguments = {arguments, arguments + argument_count}};
+  }
+  CLI::App app(kDescription, "cohort");
+  build(app, {argument_count, arguments}, output, errors);
+  return complete_command_line(app, argument_count, arguments,
+                               [](const char* name) { return std::getenv(name); });
+}
+
+/// Commands that start their ranks themselves would do so once for each of torchrun's.
+void refuse_under_torchrun(const std::string& command) {
+  const std::vector<std::string> starters{"run", "check", "bench", "bench layer", "tune", "faults"};
+  if (std::find(starters.begin(), starters.end(), command) == starters.end()) return;
+  std::optional<rendezvous::TorchrunEnvironment> torchrun;
+  try {
+    torchrun = rendezvous::torchrun_environment();
+  } catch (const Error&) {
+    // Whatever those variables mean, ranks that the command starts do not read them.
+  }
+  if (!torchrun || torchrun->rank_count == 1) return;
+  throw Error(ErrorCode::usage,
+              "'cohort " + command +
+                  "' starts its ranks itself, and RANK=" + std::to_string(torchrun->rank.index()) +
+                  " with WORLD_SIZE=" + std::to_string(torchrun->rank_count) +
+                  " says that torchrun has started it: run it without torchrun",
+              std::nullopt, "arguments");
 }
 
 bool wants_json(int argument_count, const char* const* arguments) {
@@ -205,19 +251,24 @@ void parse_and_run(CLI::App& app, int argument_count, const char* const* argumen
 
 int run_command_line(int argument_count, const char* const* arguments, std::ostream& output,
                      std::ostream& errors) {
-  const bool json = wants_json(argument_count, arguments);
+  bool json = wants_json(argument_count, arguments);
+  Settings settings;
   const auto report = [&](const Error& error) {
-    print_error(error, json, json ? output : errors);
+    const Error explained(error.code(), settings.explain(error.what()), error.rank(),
+                          error.phase());
+    print_error(explained, json, json ? output : errors);
     return error.exit_code();
   };
   try {
+    settings = complete(argument_count, arguments, output, errors);
+    std::vector<const char*> words;
+    for (const std::string& word : settings.arguments) words.push_back(word.c_str());
+    const int word_count = static_cast<int>(words.size());
+    json = wants_json(word_count, words.data());
+    refuse_under_torchrun(settings.command);
     CLI::App app(kDescription, "cohort");
-    app.set_version_flag("--version", "cohort " COHORT_VERSION, "Print the version");
-    app.require_subcommand(0, 1);
-    app.formatter(help_formatter());
-    app.footer(std::string(kTryNext) + kFooter);
-    add_commands(app, {argument_count, arguments}, output, errors);
-    parse_and_run(app, argument_count, arguments, output, errors);
+    build(app, {word_count, words.data()}, output, errors);
+    parse_and_run(app, word_count, words.data(), output, errors);
     output.flush();
     if (!output) {
       throw Error(ErrorCode::system, "cannot write to standard output", std::nullopt, "output");

@@ -83,6 +83,8 @@ std::unique_ptr<Subprocess> GenerateJob::start(const std::vector<std::string>& a
   // On a loaded machine a rank may well wait for long enough to log it.
   const auto is_log = [](const auto& variable) { return variable.first == "COHORT_LOG"; };
   if (std::ranges::none_of(variables, is_log)) variables.emplace_back("COHORT_LOG", "error");
+  // There it names the tests' model; the command would take it for its --model.
+  variables.emplace_back("COHORT_MODEL", "");
   variables.emplace_back(kMark, mark_);
   variables.emplace_back("TMPDIR", (directory_ / "temporary").string());
   return std::make_unique<Subprocess>(all, variables, (directory_ / "temporary").string());

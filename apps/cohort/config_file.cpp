@@ -1,0 +1,116 @@
+// The only file that includes toml++.
+
+#include "config_file.hpp"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+
+#include <cohort/error.hpp>
+
+namespace cohort {
+
+namespace {
+
+constexpr std::size_t kFileBytesMax = 1 << 20;
+// A command and a command of that one.
+constexpr std::size_t kTablesMax = 2;
+
+class Reader {
+ public:
+  explicit Reader(const std::string& name) : name_(name) {}
+
+  void read(const toml::table& table, const std::string& command, std::size_t depth) {
+    for (const auto& [key, node] : table) {
+      const std::string word(key.str());
+      const std::uint32_t line = node.source().begin.line;
+      if (const toml::table* inner = node.as_table()) {
+        if (depth == kTablesMax) refuse(line, "there is no command '" + command + " " + word + "'");
+        const std::string path = command + (command.empty() ? "" : " ") + word;
+        entries.push_back({path, "", line, ConfigEntry::Kind::text, {}});
+        read(*inner, path, depth + 1);
+      } else if (const toml::array* list = node.as_array()) {
+        ConfigEntry entry{command, word, line, ConfigEntry::Kind::list, {}};
+        for (const toml::node& item : *list) entry.values.push_back(text_of(item, word, line));
+        entries.push_back(std::move(entry));
+      } else if (const auto* boolean = node.as_boolean()) {
+        entries.push_back(
+            {command, word, line, ConfigEntry::Kind::boolean, {boolean->get() ? "true" : "false"}});
+      } else {
+        entries.push_back(
+            {command, word, line, ConfigEntry::Kind::text, {text_of(node, word, line)}});
+      }
+    }
+  }
+
+  std::vector<ConfigEntry> entries;
+
+ private:
+  [[noreturn]] void refuse(std::uint32_t line, const std::string& problem) const {
+    throw Error(ErrorCode::usage, name_ + ":" + std::to_string(line) + ": " + problem, std::nullopt,
+                "configuration");
+  }
+
+  std::string text_of(const toml::node& node, const std::string& key, std::uint32_t line) const {
+    if (const auto* text = node.as_string()) {
+      if (text->get().find('\0') != std::string::npos) refuse(line, key + " holds a zero byte");
+      return text->get();
+    }
+    if (const auto* number = node.as_integer()) return std::to_string(number->get());
+    if (const auto* number = node.as_floating_point()) {
+      std::array<char, 64> digits{};
+      const auto end =
+          std::to_chars(digits.data(), digits.data() + digits.size(), number->get()).ptr;
+      return {digits.data(), end};
+    }
+    refuse(line, key + " is neither a text, a number, true, false, nor a list of texts or numbers");
+  }
+
+  const std::string& name_;
+};
+
+}  // namespace
+
+std::vector<ConfigEntry> parse_config(std::string_view text, const std::string& name) {
+  Reader reader(name);
+  try {
+    reader.read(toml::parse(text, name), "", 0);
+  } catch (const toml::parse_error& error) {
+    throw Error(ErrorCode::corrupt,
+                name + ":" + std::to_string(error.source().begin.line) +
+                    ": no TOML: " + std::string(error.description()),
+                std::nullopt, "configuration");
+  }
+  std::stable_sort(reader.entries.begin(), reader.entries.end(),
+                   [](const ConfigEntry& a, const ConfigEntry& b) { return a.line < b.line; });
+  return std::move(reader.entries);
+}
+
+std::vector<ConfigEntry> read_config_file(const std::string& name) {
+  const auto refuse = [&](const std::string& problem) {
+    throw Error(ErrorCode::usage, "--config " + name + ": " + problem, std::nullopt,
+                "configuration");
+  };
+  std::error_code failed;
+  if (std::filesystem::is_directory(name, failed)) {
+    refuse(std::generic_category().message(EISDIR));
+  }
+  errno = 0;
+  std::ifstream file(name, std::ios::binary);
+  std::string text(kFileBytesMax + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad()) {
+    refuse(std::generic_category().message(errno != 0 ? errno : EIO));
+  }
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kFileBytesMax) refuse("it is longer than 1 MiB, so it is no configuration");
+  return parse_config(text, name);
+}
+
+}  // namespace cohort

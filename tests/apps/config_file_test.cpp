@@ -1,0 +1,73 @@
+#include "config_file.hpp"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cohort/error.hpp>
+
+namespace cohort {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+std::string refusal(const std::string& text, ErrorCode code) {
+  try {
+    parse_config(text, "job.toml");
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+    return error.what();
+  }
+  ADD_FAILURE() << "accepted: " << text;
+  return {};
+}
+
+TEST(ConfigFile, HoldsKeysTablesLinesAndValues) {
+  const auto entries = parse_config(
+      "# layout\ntp = 4\n\n[generate]\nprompt = [\"a, b\", \"c # d\"]\n"
+      "temperature = 0.25 # warm\nchat = true\n[bench.layer]\nrows = '1..4'\n",
+      "job.toml");
+  ASSERT_EQ(entries.size(), 8U) << "five settings, and tables with their lines";
+  EXPECT_EQ(entries[0].key, "tp");
+  EXPECT_EQ(entries[0].command, "");
+  EXPECT_EQ(entries[0].line, 2U);
+  EXPECT_THAT(entries[0].values, ElementsAre("4"));
+  EXPECT_EQ(entries[1].command, "generate");
+  EXPECT_EQ(entries[1].key, "");
+  EXPECT_EQ(entries[2].key, "prompt");
+  EXPECT_EQ(entries[2].kind, ConfigEntry::Kind::list);
+  EXPECT_THAT(entries[2].values, ElementsAre("a, b", "c # d"));
+  EXPECT_THAT(entries[3].values, ElementsAre("0.25"));
+  EXPECT_EQ(entries[4].kind, ConfigEntry::Kind::boolean);
+  EXPECT_THAT(entries[4].values, ElementsAre("true"));
+  EXPECT_EQ(entries.back().command, "bench layer");
+  EXPECT_EQ(entries.back().line, 9U);
+}
+
+TEST(ConfigFile, WhatIsNoTomlNamesItsLine) {
+  EXPECT_THAT(refusal("tp = 2\nep = \n", ErrorCode::corrupt), StartsWith("job.toml:2: no TOML: "));
+  EXPECT_THAT(refusal("tp = 2\ntp = 4\n", ErrorCode::corrupt), StartsWith("job.toml:2: no TOML: "));
+  EXPECT_THAT(refusal("model = \"unended", ErrorCode::corrupt), StartsWith("job.toml:1: no TOML"));
+  EXPECT_THAT(refusal("\xff\xfe = 1", ErrorCode::corrupt), StartsWith("job.toml:1: no TOML"));
+  EXPECT_THAT(refusal("tp = 99999999999999999999", ErrorCode::corrupt), StartsWith("job.toml:1"));
+  refusal("a = " + std::string(100'000, '['), ErrorCode::corrupt);
+}
+
+TEST(ConfigFile, ValuesThatNoFlagHasAreRefused) {
+  EXPECT_EQ(refusal("\nseed = 2026-11-22\n", ErrorCode::usage),
+            "job.toml:2: seed is neither a text, a number, true, false, nor a list of texts or "
+            "numbers");
+  refusal("prompt = [true]", ErrorCode::usage);
+  refusal("prompt = [['a']]", ErrorCode::usage);
+  refusal("[[generate]]\ntp = 2", ErrorCode::usage);
+  EXPECT_THAT(refusal("prompt = \"a\\u0000b\"", ErrorCode::usage), HasSubstr("zero byte"));
+  EXPECT_EQ(refusal("[bench.layer.more]\n", ErrorCode::usage),
+            "job.toml:1: there is no command 'bench layer more'");
+}
+
+}  // namespace
+}  // namespace cohort
