@@ -21,6 +21,7 @@
 #include "base/log.hpp"
 #include "base/unique_fd.hpp"
 #include "engine/schedule.hpp"
+#include "error_output.hpp"
 #include "exit_status.hpp"
 #include "generate_options.hpp"
 #include "generate_output.hpp"
@@ -31,6 +32,7 @@
 #include "model/tokenizer_from_gguf.hpp"
 #include "rendezvous/launched_rank.hpp"
 #include "rendezvous/launcher.hpp"
+#include "rendezvous/torchrun.hpp"
 #include "report/output_file.hpp"
 #include "report/trace.hpp"
 
@@ -58,11 +60,15 @@ Examples:
     --prompt "Why is the sky blue?" --prompt "Write a haiku about memory." \
     --strict
 
-  # The same as a page for a browser: groups, memory, every call, every verdict:
+  # The same four ranks, started by torchrun on this host:
+  torchrun --nproc-per-node 4 --no-python cohort generate --model SmolLM2.gguf \
+    --attn-dp 2 --attn-cp 2 --prompt "Why is the sky blue?"
+
+  # As a page for a browser: groups, memory, every call, every verdict:
   cohort generate --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2 \
     --prompt "Why is the sky blue?" --report report.html
 
-  # The same with a trace: every call of every rank, for ui.perfetto.dev:
+  # As a trace: every call of every rank, for ui.perfetto.dev:
   cohort generate --model SmolLM2.gguf --tp 4 --attn-dp 2 --attn-cp 2 \
     --prompt "Why is the sky blue?" --trace trace.json
 
@@ -143,9 +149,30 @@ void run_rank(const GenerateFlags& flags, const Layout& layout, std::ostream& ou
     if (trace) trace->write(trace_json(result.timelines, layout));
   } catch (const Error& error) {
     if (world) world->fail(error);
-    if (!report_error(error)) throw;
+    const bool told = report_error(error);
+    // Under torchrun every rank says what it ends with, but only one document may be written.
+    const bool first = !world || world->rank() == WorldRank{0};
+    if (!told && (first || !flags.json)) throw;
+    if (!told) print_error(error, /*json=*/false, errors);
     throw ExitStatus{error.exit_code()};
   }
+}
+
+/// torchrun has started the ranks already: as many as it says.
+Layout layout_under_torchrun(GenerateFlags flags, const rendezvous::TorchrunEnvironment& torchrun) {
+  const LayoutFlags& given = flags.engine.layout;
+  std::string asked = flags.ranks ? "--ranks " + std::to_string(*flags.ranks)
+                                  : "--tp " + std::to_string(given.tp.value_or(1));
+  if (!flags.ranks && given.pp) asked += " x --pp " + std::to_string(*given.pp);
+  if (!flags.ranks && !given.tp) flags.ranks = torchrun.rank_count;
+  const Layout layout = flags.layout();
+  if (layout.world_size() == torchrun.rank_count) return layout;
+  throw Error(ErrorCode::usage,
+              asked + " contradicts WORLD_SIZE=" + std::to_string(torchrun.rank_count) +
+                  " of torchrun, which has started that many ranks: leave the flag out, or give "
+                  "torchrun --nproc-per-node " +
+                  std::to_string(layout.world_size()),
+              std::nullopt, "arguments");
 }
 
 }  // namespace
@@ -158,14 +185,16 @@ void add_generate_command(CLI::App& app, const ProgramArguments& arguments, std:
   add_generate_flags(*command, *flags);
   command->footer(kFooter);
   command->callback([flags, arguments, &output, &errors] {
-    const Layout layout = flags->layout();
+    const auto torchrun = rendezvous::torchrun_environment();
+    const Layout layout = torchrun ? layout_under_torchrun(*flags, *torchrun) : flags->layout();
+    flags->engine.check_spellings();
     static_cast<void>(flags->limits());
     static_cast<void>(flags->sampling());
     use_health_file(flags->health_file);
     // What COHORT_LOG says stands.
     if (flags->verbosity.verbose) ::setenv("COHORT_LOG", "info", /*overwrite=*/0);
     // One rank is launched, too: only a new process can be told how its threads wait.
-    if (started_by_launcher()) {
+    if (started_by_launcher() || torchrun) {
       run_rank(*flags, layout, output, errors);
       return;
     }

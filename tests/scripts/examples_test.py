@@ -28,6 +28,19 @@ PROGRAM = """#!/bin/bash
 exec cohort generate --model SmolLM2.gguf --tp "$COHORT_WORLD_SIZE" --prompt Hello --max-tokens 4
 """
 
+# Starts ranks as torchrun does, of which only the variables matter here.
+TORCHRUN = """#!/bin/bash
+[[ $1 == --nproc-per-node && $3 == --no-python ]] || exit 2
+count=$2
+shift 3
+for ((rank = 0; rank < count; ++rank)); do
+  RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=$count LOCAL_WORLD_SIZE=$count \\
+    MASTER_ADDR=127.0.0.1 MASTER_PORT=29400 TORCHELASTIC_RUN_ID=$$ "$@" < /dev/null &
+  ranks+=($!)
+done
+for rank in "${ranks[@]}"; do wait "$rank" || exit 1; done
+"""
+
 
 def help_of(*path):
     result = subprocess.run(
@@ -63,7 +76,8 @@ class Examples(unittest.TestCase):
         lines = [json.dumps({"prompt": "Hello"}), json.dumps("a prompt")]
         (self.folder / "prompts.jsonl").write_text("\n".join(lines) + "\n")
         (self.folder / ".config/fish/completions").mkdir(parents=True)
-        for name, text in (("bin/cohort", WRAPPER), ("my_program", PROGRAM)):
+        programs = {"bin/cohort": WRAPPER, "bin/torchrun": TORCHRUN, "my_program": PROGRAM}
+        for name, text in programs.items():
             path = self.folder / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
@@ -111,7 +125,7 @@ class Examples(unittest.TestCase):
         if "--device cuda" in block and result.returncode != 0:
             self.assertIn("error", said)
             return
-        name = re.search(r"(?:-o|--plot|--trace|>) (\S+)$", block, re.MULTILINE)
+        name = re.search(r"(?:-o|--plot|--report|--trace|>) (\S+)$", block, re.MULTILINE)
         if name is not None:
             written = self.folder / name[1].replace("~/", "")
             self.assertGreater(written.stat().st_size, 100)
