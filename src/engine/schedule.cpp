@@ -23,7 +23,7 @@ void check_request(const Request& request, std::size_t index, std::size_t contex
                                       "shorten the prompt");
   }
   if (request.completion_tokens_max == 0) {
-    throw Error(ErrorCode::usage, "--max-tokens must be at least 1");
+    throw Error(ErrorCode::usage, "--max-tokens must be at least 1, not 0");
   }
 }
 

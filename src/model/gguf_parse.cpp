@@ -199,7 +199,7 @@ std::uint64_t Parser::read_shape(GgufTensor& tensor, const std::string& field) {
     if (extent == 0 || extent > element_count_max / element_count) {
       cursor_.refuse(ErrorCode::corrupt, "dimension " + std::to_string(i) + " of " + field +
                                              " is " + std::to_string(extent) +
-                                             ", which this file cannot hold");
+                                             ", which this file cannot hold; is it complete?");
     }
     element_count *= extent;
     tensor.shape.push_back(extent);

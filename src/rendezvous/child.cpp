@@ -22,9 +22,12 @@ namespace cohort::rendezvous {
 namespace {
 
 [[noreturn]] void fail(const std::string& action) {
+  const int reason = errno;
+  const bool is_full = reason == EMFILE || reason == ENFILE;
   throw Error(ErrorCode::system,
-              "could not " + action + ": " + std::system_category().message(errno), std::nullopt,
-              "start");
+              "could not " + action + ": " + std::system_category().message(reason) +
+                  (is_full ? "; raise the limit of open files (ulimit -n)" : ""),
+              std::nullopt, "start");
 }
 
 /// Null-terminated array of C strings over storage that stays.

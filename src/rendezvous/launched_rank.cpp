@@ -17,6 +17,7 @@
 
 #include <cohort/bootstrap.hpp>
 
+#include "base/json_string.hpp"
 #include "rendezvous/frame_connection.hpp"
 #include "rendezvous/protocol.hpp"
 #include "rendezvous/torchrun.hpp"
@@ -33,6 +34,8 @@ using std::chrono::steady_clock;
 // For the launcher's answer to a question, which it gives at once.
 constexpr milliseconds kAnswerPatience{1000};
 
+constexpr const char* kRemedy = "; start ranks with 'cohort run', or unset the COHORT_ variables";
+
 [[noreturn]] void refuse(const std::string& message) {
   throw Error(ErrorCode::usage, message, std::nullopt, "join");
 }
@@ -42,7 +45,10 @@ std::uint32_t parse_number(const char* variable, std::string_view text) {
   const char* const end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, value);
   if (text.empty() || parsed.ec != std::errc{} || parsed.ptr != end) {
-    refuse(std::string(variable) + "='" + std::string(text) + "' is not a number");
+    // Escaped, since it may be anything.
+    const std::string quoted = json_string(text.substr(0, 80));
+    refuse(std::string(variable) + "='" + quoted.substr(1, quoted.size() - 2) +
+           "' is not a number" + kRemedy);
   }
   return value;
 }
@@ -157,7 +163,11 @@ class LauncherBootstrap final : public Bootstrap {
       }
     }
     if (!missing) fail_without_launcher();
-    throw Error(ErrorCode::timeout, names + " did not join in time", missing, "join");
+    throw Error(ErrorCode::timeout,
+                names +
+                    " did not join in time; if it starts that slowly, raise the deadline or "
+                    "COHORT_DEADLINE_SCALE",
+                missing, "join");
   }
 
   RankEnvironment environment_;
@@ -185,12 +195,12 @@ std::optional<RankEnvironment> parse_rank_environment(
   environment.rank_count = parse_number(kWorldSizeVariable, values[1]);
   if (environment.rank_count == 0 || environment.rank_count > kRankCountMax) {
     refuse(std::string(kWorldSizeVariable) + "=" + values[1] + " is not from 1 to " +
-           std::to_string(kRankCountMax));
+           std::to_string(kRankCountMax) + kRemedy);
   }
   environment.rank = WorldRank{parse_number(kRankVariable, values[0])};
   if (environment.rank.index() >= environment.rank_count) {
     refuse(std::string(kRankVariable) + "=" + values[0] + " is not below " + kWorldSizeVariable +
-           "=" + values[1]);
+           "=" + values[1] + kRemedy);
   }
   const std::uint32_t socket = parse_number(kSocketVariable, values[2]);
   if (socket > 0x7fff'ffff || !is_open_unix_socket(static_cast<int>(socket))) {
@@ -213,12 +223,8 @@ std::unique_ptr<Bootstrap> Bootstrap::from_environment() {
   return std::make_unique<rendezvous::LauncherBootstrap>(*environment);
 }
 
-bool started_by_launcher() noexcept {
-  try {
-    return rendezvous::process_environment().has_value();
-  } catch (...) {
-    return false;
-  }
+bool started_by_launcher() {
+  return rendezvous::process_environment().has_value();
 }
 
 bool report_error(const Error& error) noexcept {

@@ -12,7 +12,8 @@
 namespace cohort {
 
 /// Whether this process is a rank that `launch` started. Local.
-bool started_by_launcher() noexcept;
+/// Throws: Error{usage} naming the variable of the environment that contradicts another.
+bool started_by_launcher();
 
 /// Tells the launcher what this rank ends with, so that it can print one line for all ranks. False
 /// if there is no launcher to tell: then it is the caller's to print. Local.

@@ -39,8 +39,11 @@ std::optional<Frame> FrameReader::next() {
   if (header.type < static_cast<std::uint32_t>(FrameType::gather) ||
       header.type > static_cast<std::uint32_t>(FrameType::failed) ||
       header.payload_bytes > kPayloadBytesMax) {
-    throw Error(ErrorCode::corrupt, "a message between rank and launcher is not one of theirs",
-                std::nullopt, "join");
+    throw Error(
+        ErrorCode::corrupt,
+        "a message between rank and launcher is not one of theirs; start both from the same "
+        "build",
+        std::nullopt, "join");
   }
   const std::size_t frame_bytes = sizeof header + header.payload_bytes;
   if (buffer_.size() < frame_bytes) return std::nullopt;

@@ -17,7 +17,9 @@ namespace {
 
 template <typename Enum>
 Enum checked_enum(std::uint8_t value, std::size_t count) {
-  if (value >= count) throw Error(ErrorCode::corrupt, "a rank sent a ledger that cannot be read");
+  if (value >= count)
+    throw Error(ErrorCode::corrupt,
+                "a rank sent a ledger that cannot be read; start all ranks from the same build");
   return static_cast<Enum>(value);
 }
 

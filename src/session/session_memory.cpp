@@ -238,7 +238,9 @@ std::optional<std::uint32_t> device_from_environment() {
   const auto [rest, error] = std::from_chars(text, end, device);
   if (error == std::errc{} && rest == end && text != end) return device;
   throw Error(ErrorCode::usage,
-              "COHORT_DEVICE is '" + std::string(text) + "', which is no device's number",
+              "COHORT_DEVICE is '" + std::string(text) +
+                  "', which is no device's number; unset it, or "
+                  "give one from 0 to below the count of GPUs",
               std::nullopt, "commit");
 }
 
@@ -251,7 +253,8 @@ std::uint32_t device_of(const cuda::Api& api, WorldRank rank, const CommitOption
   if (device < count) return device;
   throw Error(ErrorCode::usage,
               "rank " + std::to_string(rank.index()) + " is to use device " +
-                  std::to_string(device) + " of " + std::to_string(count),
+                  std::to_string(device) + " of " + std::to_string(count) +
+                  "; give another by COHORT_DEVICE or CommitOptions::device",
               rank, "commit");
 }
 

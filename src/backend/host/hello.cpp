@@ -113,8 +113,10 @@ Hello decode_hello(std::span<const std::byte> bytes, WorldRank rank, const Hello
     return decode(bytes, rank, mine);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::corrupt || error.rank()) throw;
-    throw Error(error.code(), name_of(rank) + " sent a broken message: " + error.what(), rank,
-                "join");
+    throw Error(error.code(),
+                name_of(rank) + " sent a broken message: " + error.what() +
+                    "; start all ranks from the same build",
+                rank, "join");
   }
 }
 
