@@ -25,9 +25,13 @@ constexpr std::size_t kTextMax = 200;
   throw Error(ErrorCode::corrupt, "path table: " + why, std::nullopt, "path table");
 }
 
+bool is_control(char c) {
+  return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+
 std::string printable(std::string text) {
   for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20) c = '?';
+    if (is_control(c)) c = '?';
   }
   return text.size() > kTextMax ? text.substr(0, kTextMax) + "..." : text;
 }
@@ -63,7 +67,6 @@ class Field {
   std::string text() const {
     if (!value_->is_string()) refuse("'" + name_ + "' is not a string");
     auto text = value_->get<std::string>();
-    const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20; };
     if (text.size() > kTextMax || std::any_of(text.begin(), text.end(), is_control)) {
       refuse("'" + name_ + "' is not one line of at most " + std::to_string(kTextMax) + " bytes");
     }

@@ -5,6 +5,7 @@
 
 #include "model/gguf_cursor.hpp"
 #include "model/gguf_parse.hpp"
+#include "model/printable.hpp"
 
 namespace cohort {
 namespace {
@@ -62,7 +63,7 @@ const GgufValue* GgufFile::find(std::string_view key) const noexcept {
 const GgufValue& GgufFile::require(std::string_view key) const {
   const GgufValue* value = find(key);
   if (value == nullptr) {
-    refuse(ErrorCode::corrupt, "metadata key " + std::string(key) + " is missing");
+    refuse(ErrorCode::corrupt, "metadata key " + printable(key) + " is missing");
   }
   return *value;
 }
@@ -155,7 +156,7 @@ void GgufFile::refuse(ErrorCode code, const std::string& problem) const {
 }
 
 void GgufFile::refuse_kind(std::string_view key, std::string_view wanted) const {
-  refuse(ErrorCode::corrupt, "metadata key " + std::string(key) + " is " + describe(require(key)) +
+  refuse(ErrorCode::corrupt, "metadata key " + printable(key) + " is " + describe(require(key)) +
                                  ", not " + std::string(wanted));
 }
 

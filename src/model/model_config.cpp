@@ -11,6 +11,7 @@
 
 #include "model/dequantize.hpp"
 #include "model/gguf_cursor.hpp"
+#include "model/printable.hpp"
 
 namespace cohort {
 namespace {
@@ -105,7 +106,7 @@ void Reader::check_rope_scaling() const {
     if (!key.starts_with(kPrefix) || type == "none") continue;
     const std::string detail = key == kType ? " is " + quoted(*type) : " is set";
     file_.refuse(ErrorCode::unsupported,
-                 std::string(key) + detail + "; scaled rotary embedding cannot be run");
+                 printable(key) + detail + "; scaled rotary embedding cannot be run");
   }
   if (file_.find_tensor("rope_freqs.weight") != nullptr) {
     file_.refuse(ErrorCode::unsupported,

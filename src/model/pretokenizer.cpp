@@ -9,6 +9,7 @@
 #include <cohort/error.hpp>
 
 #include "model/pretokenizer_tables.hpp"
+#include "model/printable.hpp"
 #include "model/utf8.hpp"
 
 namespace cohort {
@@ -114,7 +115,7 @@ void split_smollm(std::string_view text, std::vector<std::string_view>& words) {
 Pretokenizer pretokenizer_named(std::string_view name) {
   if (name == "smollm") return Pretokenizer::smollm;
   throw Error(ErrorCode::unsupported,
-              "the model's pre-tokeniser '" + std::string(name) +
+              "the model's pre-tokeniser '" + printable(name) +
                   "' (key tokenizer.ggml.pre) is not one this build knows: smollm");
 }
 

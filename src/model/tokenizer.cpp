@@ -6,6 +6,7 @@
 
 #include <cohort/error.hpp>
 
+#include "model/printable.hpp"
 #include "model/tokenizer_alphabet.hpp"
 #include "model/utf8.hpp"
 
@@ -17,7 +18,7 @@ Error corrupt(const std::string& what) {
 }
 
 std::string quoted(std::string_view text) {
-  return "'" + to_valid_utf8(text) + "'";
+  return "'" + printable(text) + "'";
 }
 
 bool is_known(TokenType type) noexcept {

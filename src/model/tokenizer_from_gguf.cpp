@@ -3,12 +3,14 @@
 #include <string>
 #include <string_view>
 
+#include "model/printable.hpp"
+
 namespace cohort {
 
 TokenizerSpec tokenizer_spec(const GgufFile& file) {
   const std::string_view model = file.require_string("tokenizer.ggml.model");
   if (model != "gpt2") {
-    file.refuse(ErrorCode::unsupported, "its tokeniser is of the kind '" + std::string(model) +
+    file.refuse(ErrorCode::unsupported, "its tokeniser is of the kind '" + printable(model) +
                                             "' (key tokenizer.ggml.model); byte-level ones are "
                                             "called 'gpt2', no other kind is known");
   }

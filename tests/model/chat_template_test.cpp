@@ -201,6 +201,28 @@ TEST(ChatTemplate, LimitsHowMuchAProgramMayDo) {
   });
 }
 
+// Text by text no other limit is reached, but all together would take hours.
+TEST(ChatTemplate, WorkIsLimited) {
+  const auto repeated = [](const std::string& part, std::size_t count) {
+    std::string text;
+    for (std::size_t i = 0; i < count; ++i) text += part;
+    return text;
+  };
+  const std::string long_text = "{% set x = 'a' %}" + repeated("{% set x = x + x %}", 22);
+  const std::string loops = repeated("{% for m in messages %}", 12) + "{% if x == x %}{% endif %}" +
+                            repeated("{% endfor %}", 12);
+  const std::string search = "{% set y = x + 'b' %}{% if y in x + x %}{% endif %}";
+  for (const std::string& source : {long_text + loops, long_text + search}) {
+    expect_error(ErrorCode::unsupported, "the template takes too long to run",
+                 [&] { render(source); });
+  }
+}
+
+TEST(ChatTemplate, CharactersAreCountedNotBytes) {
+  EXPECT_EQ(render("{% set x = 'aé你' %}{{ x[0] }}{{ x[1] }}{{ x[2] }}{{ x[3] }}"), "aé你");
+  EXPECT_EQ(render("{% set x = 'aé你' %}{{ x[-3] }}{{ x[-2] }}{{ x[-1] }}{{ x[-4] }}"), "aé你");
+}
+
 TEST(ChatTemplate, TextThatIsNotUtf8IsRefused) {
   expect_error(ErrorCode::corrupt, "not UTF-8 at byte offset 1", [] { ChatTemplate("a\xFF"); });
   const std::vector<ChatMessage> messages{{"user", "ok"}, {"user", "\xC3"}};

@@ -27,15 +27,14 @@ const Value* find_member(const Mapping& mapping, std::string_view name) {
 
 /// The character of `text` at `index`, counted as `element_at` does.
 std::optional<std::string> character_at(std::string_view text, std::int64_t index) {
-  std::vector<std::string_view> characters;
-  while (!text.empty()) {
-    const std::size_t byte_count = next_utf8(text).byte_count;
-    characters.push_back(text.substr(0, byte_count));
-    text.remove_prefix(byte_count);
-  }
-  const std::string_view* character = element_at(characters, index);
-  if (character == nullptr) return std::nullopt;
-  return std::string(*character);
+  const auto is_begin = [](char byte) {
+    return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80;
+  };
+  if (index < 0) index += std::count_if(text.begin(), text.end(), is_begin);
+  if (index < 0) return std::nullopt;
+  for (; index > 0 && !text.empty(); --index) text.remove_prefix(next_utf8(text).byte_count);
+  if (text.empty()) return std::nullopt;
+  return std::string(text.substr(0, next_utf8(text).byte_count));
 }
 
 class Evaluator {
@@ -104,6 +103,18 @@ class Evaluator {
   }
 
   Value evaluate(const Expression& expression) {
+    Value value = compute(expression);
+    const std::string* text = value.string();
+    work(expression, kExpressionWork + (text == nullptr ? 0 : text->size()));
+    return value;
+  }
+
+  void work(const Expression& expression, std::uint64_t amount) {
+    work_ += amount;
+    if (work_ > kWorkMax) refuse(expression.position, "the template takes too long to run");
+  }
+
+  Value compute(const Expression& expression) {
     const auto operand = [&](std::size_t i) { return evaluate(expression.operands[i]); };
     switch (expression.operation) {
       case Operation::literal: return expression.literal;
@@ -197,9 +208,12 @@ class Evaluator {
     return sum;
   }
 
-  static bool contains(const Expression& expression, const Value& whole, const Value& part) {
+  bool contains(const Expression& expression, const Value& whole, const Value& part) {
     if (whole.is_undefined()) return false;
     if (whole.string() != nullptr && part.string() != nullptr) {
+      // At worst every place is compared up to the part's last byte.
+      const std::uint64_t bytes = whole.string()->size();
+      work(expression, bytes * std::min<std::uint64_t>(part.string()->size(), bytes) / 16);
       return whole.string()->find(*part.string()) != std::string::npos;
     }
     const bool is_key = part.list() == nullptr && part.mapping() == nullptr;
@@ -243,6 +257,7 @@ class Evaluator {
   std::vector<std::map<std::string, Value>> scopes_;
   std::optional<Loop> loop_;
   std::uint32_t iteration_count_ = 0;
+  std::uint64_t work_ = 0;
   std::string output_;
 };
 

@@ -14,6 +14,11 @@ namespace cohort::jinja {
 inline constexpr std::uint32_t kIterationCountMax = 100'000;
 inline constexpr std::size_t kTextBytesMax = std::size_t{64} << 20;
 
+/// How much work one run may be, in bytes of strings that expressions yield; each expression counts
+/// for `kExpressionWork` besides. Nested loops over long strings would go on for days else.
+inline constexpr std::uint64_t kWorkMax = std::uint64_t{1} << 30;
+inline constexpr std::uint64_t kExpressionWork = 256;
+
 /// What `program` prints, given `variables`. Local.
 /// Throws: Error{unsupported} naming line and column for what jinja2 would refuse as well (members
 /// of undefined values, sums of different types), for values without a printed form here (lists and

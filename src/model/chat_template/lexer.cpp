@@ -8,6 +8,7 @@
 #include <cohort/error.hpp>
 
 #include "model/chat_template/value.hpp"
+#include "model/printable.hpp"
 #include "model/utf8.hpp"
 
 namespace cohort::jinja {
@@ -245,9 +246,9 @@ class Lexer {
 }  // namespace
 
 void refuse(Position position, const std::string& problem) {
-  throw Error(ErrorCode::unsupported, "the model's chat template, line " +
-                                          std::to_string(position.line) + ", column " +
-                                          std::to_string(position.column) + ": " + problem);
+  throw Error(ErrorCode::unsupported,
+              "the model's chat template, line " + std::to_string(position.line) + ", column " +
+                  std::to_string(position.column) + ": " + printable(problem));
 }
 
 std::vector<Token> tokenize(std::string_view source) {
