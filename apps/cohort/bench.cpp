@@ -1,7 +1,6 @@
 #include "bench.hpp"
 
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <optional>
 
@@ -16,8 +15,8 @@
 #include "bench_subject.hpp"
 #include "exit_status.hpp"
 #include "interruption.hpp"
+#include "output_file.hpp"
 #include "progress.hpp"
-#include "report/output_file.hpp"
 #include "report/page.hpp"
 
 namespace cohort {
@@ -69,22 +68,15 @@ void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostrea
   const bench::BenchOptions options = bench::read_bench_flags(flags);
   std::optional<OutputFile> report;
   if (!flags.report.empty()) report.emplace("--report", flags.report);
-  std::ofstream plot;
-  if (!flags.plot.empty()) {
-    plot.open(flags.plot);
-    if (!plot) {
-      throw Error(ErrorCode::usage, "--plot cannot write " + flags.plot, std::nullopt, "arguments");
-    }
-  }
+  std::optional<OutputFile> plot;
+  if (!flags.plot.empty()) plot.emplace("--plot", flags.plot);
   const bench::Measurement measurement = measure_until_stopped(options, flags.verbosity, errors);
   if (flags.json) {
     bench::print_document(measurement, output);
   } else {
     bench::print_tables(measurement, output);
   }
-  if (plot.is_open() && !(plot << bench::draw_plot(measurement)).flush()) {
-    throw Error(ErrorCode::system, "cannot write " + flags.plot, std::nullopt, "output");
-  }
+  if (plot) plot->write(bench::draw_plot(measurement));
   if (report) report->write(command_report("bench", bench::document_text(measurement)));
 }
 

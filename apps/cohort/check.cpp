@@ -84,7 +84,8 @@ Examples:
 check::Wanted wanted_by(const CheckFlags& flags) {
   check::Wanted wanted{flags.ranks, std::nullopt};
   if (flags.ranks == 0 || flags.ranks > rendezvous::kRankCountMax) {
-    refuse("--ranks is not from 1 to " + std::to_string(rendezvous::kRankCountMax));
+    refuse("--ranks " + std::to_string(flags.ranks) + " is not from 1 to " +
+           std::to_string(rendezvous::kRankCountMax));
   }
   if (!flags.arena.empty()) {
     wanted.arena_bytes = parse_bytes(flags.arena);
@@ -98,7 +99,7 @@ check::Wanted wanted_by(const CheckFlags& flags) {
 
 WaitLimits limits_of(const CheckFlags& flags) {
   if (!(flags.deadline_s > 0 && flags.deadline_s <= 3600)) {
-    refuse("--deadline is not more than 0 and at most 3600 seconds");
+    refuse("--deadline must be more than 0 and at most 3600 seconds");
   }
   WaitLimits limits;
   limits.setup = std::chrono::milliseconds(std::max(std::lround(flags.deadline_s * 1000), 1L));

@@ -27,6 +27,7 @@
 #include "help_formatter.hpp"
 #include "manual.hpp"
 #include "nearest.hpp"
+#include "output_file.hpp"
 #include "plan.hpp"
 #include "rendezvous/torchrun.hpp"
 #include "run.hpp"
@@ -157,7 +158,9 @@ std::optional<std::string> describe_leftover(const CLI::App& app) {
     if (command != nullptr) return "unexpected argument '" + word + "' before the command's name";
     std::vector<std::string> names;
     for (const CLI::App* known : app.get_subcommands({})) names.push_back(known->get_name());
-    return with_nearest("unknown command '" + word + "'", word, names);
+    const std::string text = "unknown command '" + word + "'";
+    const std::string guess = with_nearest(text, word, names);
+    return guess == text ? text + "; 'cohort --help' lists all" : guess;
   }
   if (command == nullptr) return std::nullopt;
   while (!command->get_subcommands().empty() && command->remaining().empty()) {
@@ -222,6 +225,38 @@ const CLI::App* bare_command(const CLI::App& app, int argument_count) {
   return words > 1 && words == argument_count ? command : nullptr;
 }
 
+/// The name of the chosen command, e.g. "bench layer", or nothing.
+std::string chosen_name(const CLI::App& app) {
+  std::string name;
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    name += (name.empty() ? "" : " ") + command->get_name();
+  }
+  return name;
+}
+
+/// CLI11 says what is wrong with a value, but neither what the flag takes nor where that is told.
+std::string describe_mistake(const CLI::ParseError& error, const CLI::App& app) {
+  std::string text = error.what();
+  constexpr std::string_view kConvert = "Could not convert: ";
+  constexpr std::string_view kTwice = ": At Most 1 required but received ";
+  const std::size_t equals = text.find(" = ");
+  const std::size_t twice = text.find(kTwice);
+  if (text.starts_with(kConvert) && equals != text.npos) {
+    text = text.substr(kConvert.size(), equals - kConvert.size()) + ": '" +
+           text.substr(equals + 3) + "' is no value that it takes";
+  } else if (twice != text.npos) {
+    text = text.substr(0, twice) + " takes one value, and is given " +
+           text.substr(twice + kTwice.size());
+  } else if (dynamic_cast<const CLI::RequiredError*>(&error) == nullptr &&
+             dynamic_cast<const CLI::ArgumentMismatch*>(&error) == nullptr) {
+    return text;  // of a check of ours, which says it all
+  }
+  const std::string name = chosen_name(app);
+  return text + "; see 'cohort " + (name.empty() ? "" : name + " ") + "--help'";
+}
+
 void parse_and_run(CLI::App& app, int argument_count, const char* const* arguments,
                    std::ostream& output, std::ostream& errors) {
   try {
@@ -232,15 +267,15 @@ void parse_and_run(CLI::App& app, int argument_count, const char* const* argumen
   } catch (const CLI::RequiredError& error) {
     const CLI::App* command = bare_command(app, argument_count);
     if (command == nullptr) {
-      throw Error(ErrorCode::usage, describe_leftover(app).value_or(error.what()), std::nullopt,
-                  "arguments");
+      throw Error(ErrorCode::usage, describe_leftover(app).value_or(describe_mistake(error, app)),
+                  std::nullopt, "arguments");
     }
     const Error said(ErrorCode::usage, error.what(), std::nullopt, "arguments");
     print_error(said, /*json=*/false, errors);
     print_needs(*command, errors);
     throw ExitStatus{said.exit_code()};
   } catch (const CLI::ParseError& error) {
-    std::string message = describe_leftover(app).value_or(error.what());
+    std::string message = describe_leftover(app).value_or(describe_mistake(error, app));
     std::replace(message.begin(), message.end(), '\n', ' ');
     throw Error(ErrorCode::usage, message, std::nullopt, "arguments");
   }
@@ -256,7 +291,9 @@ int run_command_line(int argument_count, const char* const* arguments, std::ostr
   const auto report = [&](const Error& error) {
     const Error explained(error.code(), settings.explain(error.what()), error.rank(),
                           error.phase());
-    print_error(explained, json, json ? output : errors);
+    // Where standard output takes nothing any more, the other one says so.
+    const bool as_json = json && output;
+    print_error(explained, as_json, as_json ? output : errors);
     return error.exit_code();
   };
   try {
@@ -269,10 +306,7 @@ int run_command_line(int argument_count, const char* const* arguments, std::ostr
     CLI::App app(kDescription, "cohort");
     build(app, {word_count, words.data()}, output, errors);
     parse_and_run(app, word_count, words.data(), output, errors);
-    output.flush();
-    if (!output) {
-      throw Error(ErrorCode::system, "cannot write to standard output", std::nullopt, "output");
-    }
+    require_written(output);
     return 0;
   } catch (const ExitStatus& status) {
     output.flush();
@@ -280,7 +314,9 @@ int run_command_line(int argument_count, const char* const* arguments, std::ostr
   } catch (const Error& error) {
     return report(error);
   } catch (const std::bad_alloc&) {
-    return report(Error(ErrorCode::out_of_memory, "out of memory"));
+    return report(Error(ErrorCode::out_of_memory,
+                        "out of memory; give the command more, or less to do: fewer ranks, a "
+                        "shorter context, fewer sequences"));
   } catch (const std::exception& error) {
     return report(Error(ErrorCode::system, std::string("unexpected: ") + error.what()));
   }

@@ -2,6 +2,7 @@
 
 #include <ostream>
 #include <string>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
@@ -9,17 +10,49 @@
 
 namespace cohort {
 
+namespace {
+
+/// Longer ones quote a flag of absurd length; both ends say what is wrong.
+constexpr std::size_t kMessageBytesMax = 2000;
+
+std::string shortened(std::string_view text) {
+  if (text.size() <= kMessageBytesMax) return std::string(text);
+  constexpr std::size_t kHalf = kMessageBytesMax / 2;
+  return std::string(text.substr(0, kHalf)) + " [...] " +
+         std::string(text.substr(text.size() - kHalf));
+}
+
+/// `text` on one line that a terminal shows as it stands: a message may quote a file or a flag.
+std::string printable(std::string_view text) {
+  constexpr std::string_view kHexDigits = "0123456789abcdef";
+  std::string line;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      line += c;
+    } else {
+      line += "\\x";
+      line += kHexDigits[byte >> 4U];
+      line += kHexDigits[byte & 15U];
+    }
+  }
+  return line;
+}
+
+}  // namespace
+
 void print_error(const Error& error, bool json, std::ostream& stream) {
   if (!json) {
     const Terminal terminal = terminal_of(stream);
     // A rank that was killed may have left its progress on this line.
     if (terminal.live) stream << "\r\x1b[K";
-    stream << inked("cohort: error:", Ink::red, terminal) << ' ' << error.what() << std::endl;
+    stream << inked("cohort: error:", Ink::red, terminal) << ' '
+           << printable(shortened(error.what())) << std::endl;
     return;
   }
   nlohmann::ordered_json fields;
   fields["code"] = to_string(error.code());
-  fields["message"] = error.what();
+  fields["message"] = shortened(error.what());
   fields["rank"] = nullptr;
   if (error.rank()) fields["rank"] = error.rank()->index();
   fields["phase"] = nullptr;

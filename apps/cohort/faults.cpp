@@ -14,8 +14,8 @@
 #include "faults/catalog.hpp"
 #include "faults_output.hpp"
 #include "nearest.hpp"
+#include "output_file.hpp"
 #include "progress.hpp"
-#include "report/output_file.hpp"
 #include "report/page.hpp"
 
 namespace cohort {

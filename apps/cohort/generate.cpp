@@ -25,15 +25,16 @@
 #include "exit_status.hpp"
 #include "generate_options.hpp"
 #include "generate_output.hpp"
+#include "generate_prompts.hpp"
 #include "generate_rank.hpp"
 #include "health_file_input.hpp"
 #include "launch_output.hpp"
 #include "model/matmul.hpp"
 #include "model/tokenizer_from_gguf.hpp"
+#include "output_file.hpp"
 #include "rendezvous/launched_rank.hpp"
 #include "rendezvous/launcher.hpp"
 #include "rendezvous/torchrun.hpp"
-#include "report/output_file.hpp"
 #include "report/trace.hpp"
 
 namespace cohort {
@@ -108,7 +109,7 @@ void check_before_launch(const GenerateFlags& flags, const Layout& layout, std::
     if (::isatty(STDIN_FILENO) == 1 && !flags.verbosity.quiet) {
       errors << "Type a prompt, end it with Enter and Ctrl-D:" << std::endl;
     }
-    const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+    const std::string text = read_typed_prompt(std::cin);
     replace_standard_input(text);
     typed.str(text);
   }
@@ -145,6 +146,7 @@ void run_rank(const GenerateFlags& flags, const Layout& layout, std::ostream& ou
     } else if (!flags.verbosity.quiet) {
       print_summary(result, layout, output);
     }
+    require_written(output);
     if (report) report->write(generate_report(result, generate_plan(flags, layout)));
     if (trace) trace->write(trace_json(result.timelines, layout));
   } catch (const Error& error) {

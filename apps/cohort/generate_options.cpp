@@ -1,6 +1,7 @@
 #include "generate_options.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <string>
@@ -20,6 +21,16 @@ constexpr std::uint32_t kContextTokensDefault = 2048;
 
 [[noreturn]] void refuse(const std::string& problem) {
   throw Error(ErrorCode::usage, problem, std::nullopt, "arguments");
+}
+
+/// Digits only: CLI11 would turn -1 into the largest number, and what is too large into it, too.
+std::uint64_t parsed_seed(const std::string& text) {
+  std::uint64_t seed = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, seed);
+  if (error == std::errc{} && rest == end && !text.empty()) return seed;
+  throw CLI::ValidationError("--seed", "'" + text + "' is not a whole number from 0 to " +
+                                           std::to_string(~std::uint64_t{0}));
 }
 
 }  // namespace
@@ -127,7 +138,10 @@ void add_generate_flags(CLI::App& command, GenerateFlags& flags) {
           "--top-p", flags.top_p,
           "Draw among the likeliest tokens that together have probability P (default 1: all)")
       ->type_name("P");
-  command.add_option("--seed", flags.seed, "What the drawing follows from (default 0)")
+  const auto take_seed = [&flags](const std::string& text) { flags.seed = parsed_seed(text); };
+  command
+      .add_option_function<std::string>("--seed", take_seed,
+                                        "What the drawing follows from (default 0)")
       ->type_name("N");
   command
       .add_option("--deadline", flags.deadline_s,

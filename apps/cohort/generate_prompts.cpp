@@ -1,21 +1,25 @@
 #include "generate_prompts.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <istream>
-#include <iterator>
+#include <sstream>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include <cohort/error.hpp>
 
+#include "base/bytes.hpp"
+#include "input_file.hpp"
 #include "model/chat_template.hpp"
 #include "rendezvous/wire.hpp"
 
 namespace cohort {
 
 namespace {
+
+/// Of all prompts together: far above what any context holds, and low enough for what never ends.
+constexpr std::size_t kPromptsBytesMax = std::size_t{64} << 20U;
 
 [[noreturn]] void refuse(ErrorCode code, const std::string& problem) {
   throw Error(code, problem, std::nullopt, "prompts");
@@ -24,7 +28,9 @@ namespace {
 std::string prompt_of_line(const std::string& line, const std::string& place) {
   using Json = nlohmann::json;
   const Json value = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (value.is_discarded()) refuse(ErrorCode::corrupt, place + " is not JSON");
+  if (value.is_discarded())
+    refuse(ErrorCode::corrupt,
+           place + " is not JSON; every line is \"TEXT\" or {\"prompt\": \"TEXT\"}");
   if (value.is_string()) return value.get<std::string>();
   if (value.is_object()) {
     const auto found = value.find("prompt");
@@ -34,20 +40,33 @@ std::string prompt_of_line(const std::string& line, const std::string& place) {
 }
 
 std::vector<std::string> read_file(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) refuse(ErrorCode::usage, "--prompts " + path + " cannot be read");
+  std::istringstream file(
+      read_input_file("--prompts", path, kPromptsBytesMax, InputReaders::ranks_too));
   std::vector<std::string> texts;
   std::string line;
   for (std::size_t number = 1; std::getline(file, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     texts.push_back(prompt_of_line(line, path + " line " + std::to_string(number)));
   }
-  if (file.bad()) refuse(ErrorCode::system, path + " could not be read to its end");
   if (texts.empty()) refuse(ErrorCode::usage, "--prompts " + path + " holds no prompt");
   return texts;
 }
 
 }  // namespace
+
+std::string read_typed_prompt(std::istream& input) {
+  std::string text;
+  char buffer[4096];
+  while (input && text.size() <= kPromptsBytesMax) {
+    input.read(buffer, sizeof buffer);
+    text.append(buffer, static_cast<std::size_t>(input.gcount()));
+  }
+  if (text.size() > kPromptsBytesMax) {
+    refuse(ErrorCode::usage,
+           "the prompt on standard input is longer than " + format_bytes(kPromptsBytesMax));
+  }
+  return text;
+}
 
 std::vector<std::string> read_prompt_texts(const GenerateFlags& flags, std::istream& input) {
   std::vector<std::string> texts = flags.prompts;
@@ -55,7 +74,7 @@ std::vector<std::string> read_prompt_texts(const GenerateFlags& flags, std::istr
     if (!texts.empty()) refuse(ErrorCode::usage, "give either --prompt or --prompts, not both");
     texts = read_file(flags.prompts_file);
   } else if (texts.empty()) {
-    std::string text{std::istreambuf_iterator<char>(input), {}};
+    std::string text = read_typed_prompt(input);
     if (text.ends_with('\n')) text.pop_back();
     if (text.empty()) {
       refuse(
@@ -127,8 +146,10 @@ std::vector<std::byte> encode_prompts(std::span<const Prompt> prompts) {
 
 std::vector<Prompt> decode_prompts(std::span<const std::byte> bytes) {
   wire::Reader reader(bytes);
-  std::vector<Prompt> prompts(reader.get<std::uint64_t>());
-  for (Prompt& prompt : prompts) {
+  std::vector<Prompt> prompts;
+  // Each takes at least two lengths, so a count made of noise ends at the message's end.
+  for (auto count = reader.get<std::uint64_t>(); count > 0; --count) {
+    Prompt& prompt = prompts.emplace_back();
     prompt.text = reader.get_text();
     const auto tokens = reader.get_bytes();
     prompt.tokens.resize(tokens.size() / sizeof(TokenId));

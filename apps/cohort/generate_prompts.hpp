@@ -18,6 +18,9 @@ struct Prompt {
   std::vector<TokenId> tokens;
 };
 
+/// All of `input`. Throws: Error{usage} if it is too long for a prompt.
+std::string read_typed_prompt(std::istream& input);
+
 /// The prompts' texts, from the flags, the file or else all of `input` as one prompt.
 /// Throws: Error{usage, corrupt} naming the prompt or the line.
 std::vector<std::string> read_prompt_texts(const GenerateFlags& flags, std::istream& input);

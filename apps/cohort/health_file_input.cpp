@@ -1,18 +1,16 @@
 #include "health_file_input.hpp"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string_view>
 #include <system_error>
 
 #include <nlohmann/json.hpp>
 
 #include <cohort/error.hpp>
+
+#include "input_file.hpp"
+#include "output_file.hpp"
 
 namespace cohort {
 
@@ -21,12 +19,16 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kRanksMax = kWorldSizeMax;
+/// Of a file; those of the largest jobs are far below.
+constexpr std::size_t kFileBytesMax = std::size_t{64} << 20U;
 
 std::optional<ErrorCode> error_code_from_string(std::string_view name) {
-  for (int code = 0; code <= static_cast<int>(ErrorCode::system); ++code) {
-    if (to_string(static_cast<ErrorCode>(code)) == name) return static_cast<ErrorCode>(code);
+  // Beyond the last code all are "unknown".
+  for (int code = 0;; ++code) {
+    const std::string_view known = to_string(static_cast<ErrorCode>(code));
+    if (known == "unknown") return std::nullopt;
+    if (known == name) return static_cast<ErrorCode>(code);
   }
-  return std::nullopt;
 }
 
 /// Reads fields of one document; what is wrong names the document and the field.
@@ -152,34 +154,15 @@ Health health_from_json(const std::string& text, const std::string& source) {
 }
 
 std::string read_health_file(const std::string& path) {
-  std::error_code failed;
-  int reason = EISDIR;
-  if (!std::filesystem::is_directory(path, failed)) {
-    errno = 0;
-    std::ifstream stream(path, std::ios::binary);
-    std::ostringstream text;
-    text << stream.rdbuf();
-    if (stream.is_open() && !stream.bad()) return text.str();
-    reason = errno != 0 ? errno : EIO;
-  }
-  throw Error(ErrorCode::usage,
-              "cannot read " + path + ": " + std::generic_category().message(reason), std::nullopt,
-              "health");
+  return read_input_file("health file", path, kFileBytesMax, InputReaders::command);
 }
 
 void use_health_file(const std::string& path) {
   if (path.empty()) return;
+  // Versions replace each other by their name, which must not happen to a device.
+  require_writable_place("--health-file", path);
   std::error_code failed;
-  const std::filesystem::path file = std::filesystem::absolute(path, failed);
-  const std::filesystem::path folder = file.parent_path();
-  if (!file.has_filename() || std::filesystem::is_directory(file, failed) ||
-      ::access(folder.c_str(), W_OK | X_OK) != 0) {
-    throw Error(ErrorCode::usage,
-                "--health-file " + path + ": no file can be written there; " + folder.string() +
-                    " must be a folder that may be written to",
-                std::nullopt, "arguments");
-  }
-  ::setenv("COHORT_HEALTH_FILE", file.c_str(), 1);
+  ::setenv("COHORT_HEALTH_FILE", std::filesystem::absolute(path, failed).c_str(), 1);
 }
 
 }  // namespace cohort

@@ -1,15 +1,11 @@
 #include "path_flags.hpp"
 
-#include <cerrno>
-#include <fstream>
-#include <iterator>
-#include <system_error>
-
 #include <CLI/CLI.hpp>
 
 #include <cohort/error.hpp>
 #include <cohort/version.hpp>
 
+#include "input_file.hpp"
 #include "session/device_api.hpp"
 #include "session/gpus.hpp"
 
@@ -23,25 +19,10 @@ constexpr std::size_t kFileBytesMax = 4 << 20;
   throw Error(ErrorCode::usage, problem, std::nullopt, "arguments");
 }
 
-std::string read_file(const std::string& name) {
-  std::ifstream file(name, std::ios::binary);
-  std::string text;
-  char buffer[4096];
-  while (file && text.size() <= kFileBytesMax) {
-    file.read(buffer, sizeof(buffer));
-    text.append(buffer, static_cast<std::size_t>(file.gcount()));
-  }
-  if (!file.eof() && text.size() <= kFileBytesMax) {
-    refuse("--path-table " + name + ": " + std::generic_category().message(errno));
-  }
-  if (text.size() > kFileBytesMax)
-    refuse("--path-table " + name + ": it is no path table: too long");
-  return text;
-}
-
 PathTable parse_file(const std::string& name) {
   try {
-    return PathTable::parse(read_file(name));
+    return PathTable::parse(
+        read_input_file("--path-table", name, kFileBytesMax, InputReaders::ranks_too));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::corrupt) throw;
     throw Error(ErrorCode::corrupt, "--path-table " + name + ": " + error.what(), std::nullopt,

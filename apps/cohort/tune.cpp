@@ -1,15 +1,10 @@
 #include "tune.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <fstream>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -20,6 +15,7 @@
 
 #include "backend/cuda/device.hpp"
 #include "base/system_limits.hpp"
+#include "output_file.hpp"
 #include "progress.hpp"
 #include "session/device_api.hpp"
 #include "session/gpus.hpp"
@@ -170,34 +166,19 @@ Tuned measure_cuda(const TuneFlags& flags, Progress& shown) {
   return result;
 }
 
-/// All of the file or nothing: another job may be reading the old one.
-void write_file(const std::string& name, const std::string& text) {
-  const std::string temporary = name + ".part" + std::to_string(::getpid());
-  std::ofstream file(temporary, std::ios::binary);
-  file << text << '\n';
-  file.close();
-  if (!file || std::rename(temporary.c_str(), name.c_str()) != 0) {
-    const int cause = errno;
-    std::remove(temporary.c_str());
-    throw Error(ErrorCode::system,
-                "cannot write " + name + ": " + std::generic_category().message(cause),
-                std::nullopt, "output");
-  }
-}
-
 void tune(const TuneFlags& flags, std::ostream& output, std::ostream& errors) {
   if (flags.device != "host" && flags.device != "cuda") {
     throw Error(ErrorCode::usage,
                 "--device does not know '" + flags.device + "'; it takes host or cuda",
                 std::nullopt, "arguments");
   }
+  std::optional<OutputFile> file;
+  if (!flags.output_file.empty()) file.emplace("--output", flags.output_file);
   Progress progress(errors, "measuring", "operations", flags.verbosity);
   const Tuned tuned =
       flags.device == "cuda" ? measure_cuda(flags, progress) : measure_host(flags, progress);
   progress.end();
-  if (!flags.output_file.empty()) {
-    write_file(flags.output_file, tune_document(tuned, /*compact=*/false));
-  }
+  if (file) file->write(tune_document(tuned, /*compact=*/false) + "\n");
   if (flags.json) {
     output << tune_document(tuned, /*compact=*/true) << '\n';
     return;

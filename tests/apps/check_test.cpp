@@ -29,8 +29,8 @@ TEST(CheckCommand, WrongUseIsOneLineAndExitCodeTwo) {
     EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1);
     EXPECT_EQ(outcome.output, "");
   };
-  expect({"--ranks", "0"}, "--ranks is not from 1 to 1024");
-  expect({"--ranks", "1025"}, "--ranks is not from 1 to 1024");
+  expect({"--ranks", "0"}, "--ranks 0 is not from 1 to 1024");
+  expect({"--ranks", "1025"}, "--ranks 1025 is not from 1 to 1024");
   expect({"--ranks", "-1"}, "--ranks");
   expect({"--ranks", "two"}, "--ranks");
   expect({"--arena", "much"}, "--arena 'much' is no size");

@@ -1,3 +1,5 @@
+#include <cstdlib>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -37,7 +39,25 @@ TEST(CommandLine, AloneSaysWhatItIsAndWhatToTry) {
   EXPECT_EQ(outcome.errors, "");
 }
 
+/// Takes away the variable of --model, by which other tests find a model, as long as it lives.
+class NoModelVariable {
+ public:
+  NoModelVariable() {
+    if (const char* value = std::getenv("COHORT_MODEL")) value_ = value;
+    ::unsetenv("COHORT_MODEL");
+  }
+  ~NoModelVariable() {
+    if (value_) ::setenv("COHORT_MODEL", value_->c_str(), 1);
+  }
+  NoModelVariable(const NoModelVariable&) = delete;
+  NoModelVariable& operator=(const NoModelVariable&) = delete;
+
+ private:
+  std::optional<std::string> value_;
+};
+
 TEST(CommandLine, ACommandAloneSaysWhatItNeeds) {
+  const NoModelVariable none;
   const Outcome outcome = run({"generate"});
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_EQ(outcome.output, "");
@@ -47,7 +67,8 @@ TEST(CommandLine, ACommandAloneSaysWhatItNeeds) {
   EXPECT_THAT(outcome.errors, HasSubstr("\nExamples:\n  # One rank:\n  cohort generate"));
   EXPECT_THAT(outcome.errors, testing::EndsWith("'cohort generate --help' explains every flag.\n"));
   // Who has said more gets one line.
-  expect_usage_error(run({"generate", "--tp", "2"}), "--model is required");
+  expect_usage_error(run({"generate", "--tp", "2"}),
+                     "--model is required; see 'cohort generate --help'");
   EXPECT_EQ(run({"generate", "--json"}).errors, "");
 }
 
@@ -73,7 +94,8 @@ TEST(CommandLine, RunsTheSubcommand) {
 TEST(CommandLine, UnknownCommandNamesTheNearest) {
   expect_usage_error(run({"grups", "--tp", "2"}),
                      "unknown command 'grups'; did you mean 'groups'?");
-  expect_usage_error(run({"frobnicate"}), "unknown command 'frobnicate'");
+  expect_usage_error(run({"frobnicate"}),
+                     "unknown command 'frobnicate'; 'cohort --help' lists all");
 }
 
 TEST(CommandLine, UnknownFlagNamesTheNearest) {
@@ -95,6 +117,16 @@ TEST(CommandLine, AWrongValueIsAUsageError) {
   EXPECT_EQ(run({"groups", "--tp"}).exit_code, 2);
 }
 
+TEST(CommandLine, WhatIsNoValueSaysWhereValuesAreTold) {
+  expect_usage_error(run({"bench", "--rounds", "many"}),
+                     "--rounds: 'many' is no value that it takes; see 'cohort bench --help'");
+  expect_usage_error(run({"bench", "--rounds", "1", "--rounds", "2"}),
+                     "--rounds takes one value, and is given 2; see 'cohort bench --help'");
+  expect_usage_error(run({"health", "--watch"}), "file is required; see 'cohort health --help'");
+  expect_usage_error(run({"bench", "layer", "--hidden"}),
+                     "--hidden: 1 required N missing; see 'cohort bench layer --help'");
+}
+
 TEST(CommandLine, WithJsonAnErrorIsJsonOnTheOutput) {
   for (const auto& arguments :
        {std::vector<std::string>{"groups", "--json", "--tpp", "2"},
@@ -112,7 +144,10 @@ TEST(CommandLine, AnOutputThatCannotBeWrittenIsAnError) {
   std::ostringstream errors;
   const std::vector<const char*> arguments{"cohort", "groups"};
   EXPECT_EQ(run_command_line(2, arguments.data(), output, errors), 1);
-  EXPECT_EQ(errors.str(), "cohort: error: cannot write to standard output\n");
+  EXPECT_EQ(
+      errors.str(),
+      "cohort: error: cannot write to standard output: its disk is full or its reader is gone; "
+      "what was printed is not complete\n");
 }
 
 }  // namespace

@@ -19,6 +19,20 @@ TEST(ErrorOutput, ForPeopleIsOneLine) {
             "cohort: error: --tp 0 makes no sense\n");
 }
 
+TEST(ErrorOutput, WhatAFileSaysCannotSteerTheTerminal) {
+  EXPECT_EQ(printed(Error(ErrorCode::corrupt, "key 'a\x1b[2J\nb\x7f' \u00e9"), false),
+            "cohort: error: key 'a\\x1b[2J\\x0ab\\x7f' \u00e9\n");
+}
+
+TEST(ErrorOutput, AnAbsurdLengthIsCutInTheMiddle) {
+  const Error error(ErrorCode::usage, "--tp " + std::string(100'000, '9') + " is no number");
+  const std::string line = printed(error, false);
+  EXPECT_LT(line.size(), 2100U);
+  EXPECT_EQ(line.find("cohort: error: --tp 999"), 0U);
+  EXPECT_NE(line.find("999 is no number\n"), std::string::npos);
+  EXPECT_LT(printed(error, true).size(), 2200U);
+}
+
 TEST(ErrorOutput, JsonCarriesCodeMessageRankAndPhase) {
   const auto document = nlohmann::json::parse(
       printed(Error(ErrorCode::peer_failed, "rank 2 died", WorldRank{2}, "decode"), true));

@@ -140,7 +140,7 @@ TEST(FaultsCommand, AReportThatCannotBeIsRefusedBeforeAnythingRuns) {
   const Ended unwritable = run_command("--report missing-folder/report.html");
   EXPECT_EQ(unwritable.exit_code, 2);
   EXPECT_EQ(unwritable.output, "");
-  EXPECT_THAT(unwritable.errors, HasSubstr("--report cannot write missing-folder/report.html"));
+  EXPECT_THAT(unwritable.errors, HasSubstr("--report missing-folder/report.html cannot be"));
   const Ended listed = run_command("--list --report report.html");
   EXPECT_EQ(listed.exit_code, 2);
   EXPECT_THAT(listed.errors, HasSubstr("--report has nothing to show with --list"));

@@ -117,6 +117,10 @@ TEST(GenerateOptions, SamplingIsChecked) {
   EXPECT_EQ(options.top_k, 3);
   EXPECT_EQ(options.top_p, 0.5F);
   EXPECT_EQ(options.seed, 9);
+  EXPECT_EQ(parse("--seed 18446744073709551615").seed, ~std::uint64_t{0});
+  for (const char* seed : {"-1", "18446744073709551616", "1e3", "0x10", "+1"}) {
+    EXPECT_THROW(parse(std::string("--seed ") + seed), CLI::ValidationError) << seed;
+  }
   EXPECT_THROW(static_cast<void>(parse("--temperature -1").sampling()), Error);
   EXPECT_THROW(static_cast<void>(parse("--temperature 1 --top-k -1").sampling()), Error);
 }

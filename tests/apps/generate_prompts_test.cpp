@@ -86,6 +86,16 @@ TEST_F(GeneratePrompts, TokensAndTextsArriveAsTheyWereSent) {
   }
 }
 
+TEST_F(GeneratePrompts, AMessageThatIsCutShortOrNoiseIsRefused) {
+  const std::vector<Prompt> prompts = {{"one", {1, 2, 3}}, {"two", {4}}};
+  const std::vector<std::byte> whole = encode_prompts(prompts);
+  for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {
+    EXPECT_THROW(decode_prompts(std::span(whole).first(bytes)), Error) << bytes;
+  }
+  const std::vector<std::byte> noise(64, std::byte{0xff});
+  EXPECT_THROW(decode_prompts(noise), Error);
+}
+
 TEST_F(GeneratePrompts, TokensAreThoseOfTransformers) {
   const GgufFile file = GgufFile::open(test::tiny_model_path());
   const Tokenizer tokenizer = load_tokenizer(file);

@@ -63,7 +63,9 @@ Health failed() {
 }
 
 TEST(HealthInput, ReadsWhatIsWritten) {
-  for (const Health& health : {sample(), failed()}) {
+  Health of_gpus = failed();
+  of_gpus.fault = Error(ErrorCode::nccl, "ncclAllReduce: remote error", WorldRank{1}, "wait");
+  for (const Health& health : {sample(), failed(), of_gpus}) {
     const Health read = health_from_json(to_json(health), "file");
     EXPECT_EQ(to_json(read), to_json(health));
     EXPECT_EQ(to_text(read), to_text(health));
@@ -218,14 +220,14 @@ TEST_F(HealthCommand, WrongUseIsOneLineAndExitCodeTwo) {
     EXPECT_THAT(outcome.errors, HasSubstr(message));
     EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1);
   };
-  expect({"health"}, "file is required");
-  expect({"health", path_}, "cannot read " + path_ + ": No such file");
-  expect({"health", "/"}, "cannot read /");
+  expect({"health", "--watch"}, "file is required");
+  expect({"health", path_}, "health file " + path_ + " cannot be read: No such file");
+  expect({"health", "/"}, "health file / cannot be read: Is a directory");
   std::ofstream(path_) << "hello";
   expect({"health", path_}, "is no health file: it is not JSON");
   expect({"health", path_, "--stale", "0"}, "--stale");
   expect({"run", "-n", "1", "--health-file", "/no-such-folder/h.json", "--", "true"},
-         "--health-file /no-such-folder/h.json: no file can be written there");
+         "--health-file /no-such-folder/h.json cannot be written: No such file");
   expect({"run", "-n", "1", "--health-file", "/", "--", "true"}, "--health-file /");
 }
 

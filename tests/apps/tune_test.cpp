@@ -172,7 +172,7 @@ TEST(PathFlags, BadFilesAndFlagsGiveOneClearError) {
   EXPECT_THAT(refusal({"--path-table", folder.file("cut.json", "{\"schema\"")}),
               HasSubstr("no JSON document"));
   EXPECT_THAT(refusal({"--path-table", folder.file("long.json", std::string(5 << 20, ' '))}),
-              HasSubstr("too long"));
+              HasSubstr("longer than the 4.0 MiB"));
   EXPECT_THAT(refusal({"--path", "host_direct", "--path-table", "x"}), HasSubstr("contradicts"));
   EXPECT_THAT(refusal({"--any-machine"}), HasSubstr("--path-table"));
 }
