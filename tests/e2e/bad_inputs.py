@@ -13,8 +13,8 @@ import struct
 DATA = pathlib.Path(__file__).parents[1] / "data"
 TINY = (DATA / "tiny" / "tiny.gguf").read_bytes()
 
-# In the place of a file's content: a named pipe, and a device without room, which is a node of the
-# test's own, so that a command that replaces devices does no harm; /dev/full where none can be made.
+# In the place of a file's content: a named pipe, and a device without room. That is a node of the
+# test's own, so that replacing it does no harm, or /dev/full where none can be made.
 PIPE = object()
 FULL = object()
 
