@@ -23,7 +23,7 @@ READING_ORDER = (
 # Folders of tests/ that have no twin in src/.
 FREE_TEST_FOLDERS = set(
     "apps contract e2e ranks process protocol install scripts "
-    "benchmarks gpu matrix sglang sim support data".split()
+    "benchmarks fuzz gpu matrix sglang sim support data".split()
 )
 
 CODE = re.compile(r"\.(cpp|hpp|c|h|cu|cuh|py|cmake)$|CMakeLists\.txt$|^scripts/[^.]+$|^\.ci/run$")
