@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Checks that every link of the tracked Markdown files leads somewhere inside the project.
+"""Checks that every link and path of the tracked Markdown files leads somewhere in the project.
 
 Usage: links.py [ROOT]. A link names a tracked file or folder, relative to its page, or an anchor of
-a heading, or both. Prints one line for each that does not; other sites are left alone.
+a heading, or both. `Code` that begins with a folder of the project names a file, with or without
+its ending, or a folder. Prints one line for each that does not; other sites are left alone.
 """
 
 import pathlib
@@ -16,6 +17,9 @@ CODE_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
 HEADING = re.compile(r"^ {0,3}#{1,6}\s+(.*?)\s*#*\s*$")
 INLINE_LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 REFERENCE = re.compile(r"^ {0,3}\[[^\]]+\]:\s*<?(\S+?)>?\s*$")
+PATH_SPAN = re.compile(
+    r"`((?:apps|benchmarks|cmake|docs|examples|include|python|scripts|src|tests|\.ci)/[\w./-]*)`"
+)
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
@@ -53,12 +57,29 @@ def links_of(text):
             yield number, target
 
 
-def findings_of(pages, paths):
-    """One line for each link of `pages` ({path: text}) that leads to none of `paths`."""
+def known_of(paths):
+    """The paths and their folders."""
     known = set(paths)
     for path in paths:
         while path := posixpath.dirname(path):
             known.add(path)
+    return known
+
+
+def path_findings_of(pages, paths):
+    """One line for each path in code that is none of `paths`: those of the change log may be of
+    the past."""
+    known = known_of(paths) | {posixpath.splitext(path)[0] for path in paths}
+    for page, text in pages.items():
+        for number, line in prose_lines(text) if page != "CHANGELOG.md" else ():
+            for path in PATH_SPAN.findall(line):
+                if path.rstrip("/") not in known:
+                    yield f"{page}:{number}: `{path}`: there is no such file or folder"
+
+
+def findings_of(pages, paths):
+    """One line for each link of `pages` ({path: text}) that leads to none of `paths`."""
+    known = known_of(paths)
     for page, text in pages.items():
         for number, target in links_of(text):
             if SCHEME.match(target) or target.startswith("//"):
@@ -81,7 +102,7 @@ def main(arguments):
     pages = {
         path: (root / path).read_text(encoding="utf-8") for path in paths if path.endswith(".md")
     }
-    findings = list(findings_of(pages, paths))
+    findings = [*findings_of(pages, paths), *path_findings_of(pages, paths)]
     for finding in findings:
         print(finding)
     print(f"links: {len(pages)} pages, {len(findings)} findings")

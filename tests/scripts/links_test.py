@@ -57,6 +57,23 @@ class Links(unittest.TestCase):
             self.assertEqual(findings(text), [], text)
         self.assertEqual(len(findings("```\n# Here\n```\n[x](#here)")), 1)
 
+    def test_paths_in_code(self):
+        def found(text, page="docs/guide.md"):
+            return list(links.path_findings_of({page: text}, PATHS))
+
+        for text in (
+            "`src/base/hash.hpp` `src/base/hash` `src/base` `src/base/` `docs/guide.md`",
+            "`base/hash.cpp`, `src/<folder>/x.cpp`, `build/ci` and `tests/x y` are no paths",
+            "src/nothing\n```\n`src/nothing`\n```",
+        ):
+            self.assertEqual(found(text), [], text)
+        self.assertEqual(
+            found("a\n`src/base` `src/hash.hpp`"),
+            ["docs/guide.md:2: `src/hash.hpp`: there is no such file or folder"],
+        )
+        self.assertEqual(len(found("`scripts/x` `include/cohort/x.hpp`")), 2)
+        self.assertEqual(found("`src/gone.cpp`", page="CHANGELOG.md"), [])
+
     def test_every_page_of_the_project(self):
         self.assertEqual(links.main(["links.py", str(pathlib.Path(__file__).parents[2])]), 0)
 
