@@ -75,6 +75,7 @@ COHORT_API int cohort_layout_free(cohort_layout layout);
 
 typedef struct cohort_plan_handle* cohort_plan;
 
+/* What holds for the whole plan; equal on all ranks. */
 typedef struct cohort_plan_options {
   size_t size;
   uint32_t symmetry_off; /* 1: ordinary memory, every call is staged with reason `disabled` */

@@ -41,6 +41,7 @@ struct CallCount {
   std::uint64_t sequence = 0;
 };
 
+/// What one rank was doing.
 struct RankHealth {
   WorldRank rank{};
   RankActivity activity = RankActivity::joining;

@@ -45,6 +45,7 @@ struct LayerSpec {
 /// before it is gathered. With a pool, `blocks` names the group that a boundary's rows are
 /// allocated for.
 struct LayerSlots {
+  /// Of one boundary: where its rows and its sum lie.
   struct Boundary {
     std::optional<SlotId> rows;
     std::optional<SlotId> sum;

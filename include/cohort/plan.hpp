@@ -106,6 +106,7 @@ struct PlannedPool {
   }
 };
 
+/// What holds for the whole plan; equal on all ranks.
 struct PlanOptions {
   Symmetry symmetry = Symmetry::on;
   bool strict = false;      ///< any path but the promised one is an error on all ranks

@@ -85,7 +85,7 @@ class COHORT_EXPORT World {
   /// whose process is stopped is not idle. Marks nest. Local.
   [[nodiscard]] Idle idle();
 
-  host::Domain& domain() noexcept { return *domain_; }
+  host::Domain& domain() noexcept { return *domain_; }  ///< For cohort itself.
 
  private:
   explicit World(std::shared_ptr<host::Domain> domain);
