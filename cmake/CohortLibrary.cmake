@@ -43,12 +43,23 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/cohortConfig.cmake.in
   ${PROJECT_BINARY_DIR}/cohortConfig.cmake INSTALL_DESTINATION ${package_directory})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/cohortConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
-install(TARGETS cohort_library EXPORT cohortTargets COMPONENT library)
+set(pkgconfig_directory ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+file(RELATIVE_PATH pkgconfig_to_prefix /prefix/${pkgconfig_directory} /prefix)
+string(REGEX REPLACE "/$" "" pkgconfig_to_prefix ${pkgconfig_to_prefix})
+configure_file(${CMAKE_CURRENT_LIST_DIR}/cohort.pc.in ${PROJECT_BINARY_DIR}/cohort.pc @ONLY)
+
+# To run a program needs `library` alone, to build one `development` too. Within the build folder
+# the package is found with `cohort_DIR`.
+install(TARGETS cohort_library EXPORT cohortTargets
+  LIBRARY COMPONENT library NAMELINK_COMPONENT development)
 install(EXPORT cohortTargets NAMESPACE cohort:: DESTINATION ${package_directory}
-  COMPONENT library)
+  COMPONENT development)
+export(EXPORT cohortTargets NAMESPACE cohort:: FILE ${PROJECT_BINARY_DIR}/cohortTargets.cmake)
 install(FILES ${PROJECT_BINARY_DIR}/cohortConfig.cmake
   ${PROJECT_BINARY_DIR}/cohortConfigVersion.cmake DESTINATION ${package_directory}
-  COMPONENT library)
+  COMPONENT development)
+install(FILES ${PROJECT_BINARY_DIR}/cohort.pc DESTINATION ${pkgconfig_directory}
+  COMPONENT development)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/cohort ${PROJECT_BINARY_DIR}/include/cohort
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
   FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")

@@ -1,5 +1,5 @@
-# Installs the library into a prefix of its own, then configures, builds and runs a program that
-# knows nothing but that prefix.
+# A program that knows nothing but the package is configured, built and run: against a prefix that
+# the library was installed to, and against the build folder.
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE text ERROR_VARIABLE text)
   if(NOT status EQUAL 0)
@@ -10,15 +10,23 @@ function(run)
 endfunction()
 
 file(REMOVE_RECURSE ${WORK})
-run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix --component library)
-run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer -B ${WORK}/build -G ${GENERATOR}
-  -D CMAKE_PREFIX_PATH=${WORK}/prefix -D CMAKE_BUILD_TYPE=Release -D EXAMPLE=${EXAMPLE})
-run(${CMAKE_COMMAND} --build ${WORK}/build)
-run(${WORK}/build/consumer)
-if(NOT output STREQUAL "cohort ${VERSION}: rank 3 is in attn_cp [1, 3]\n")
-  message(FATAL_ERROR "the consumer printed: ${output}")
-endif()
-run(${WORK}/build/example)
+foreach(component library development)
+  run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix --component ${component})
+endforeach()
+
+foreach(place -DCMAKE_PREFIX_PATH=${WORK}/prefix -Dcohort_DIR=${BUILD})
+  string(REGEX MATCH "PREFIX|cohort" name ${place})
+  set(build ${WORK}/build_${name})
+  run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer -B ${build} -G ${GENERATOR}
+    ${place} -D CMAKE_BUILD_TYPE=Release -D EXAMPLE=${EXAMPLE})
+  run(${CMAKE_COMMAND} --build ${build} --target consumer)
+  run(${build}/consumer)
+  if(NOT output STREQUAL "cohort ${VERSION}: rank 3 is in attn_cp [1, 3]\n")
+    message(FATAL_ERROR "the consumer printed: ${output}")
+  endif()
+endforeach()
+run(${CMAKE_COMMAND} --build ${WORK}/build_PREFIX --target example)
+run(${WORK}/build_PREFIX/example)
 if(NOT output MATCHES "\n10 by host_inline")
   message(FATAL_ERROR "the example printed: ${output}")
 endif()

@@ -41,8 +41,10 @@ class Plugin(unittest.TestCase):
             root = pathlib.Path(prefix).resolve()
             install = (CMAKE, "--install", BUILD, "--prefix", str(root), "--component")
             run(*install, "cuda")
-            files = [path for path in root.rglob("*") if path.is_file()]
+            files = [path for path in root.rglob("*.so*") if path.is_file()]
             self.assertEqual(files, [root / LIBRARIES / FILE_NAME])
+            others = {path.name for path in root.rglob("*") if path.is_file()} - {FILE_NAME}
+            self.assertEqual(others, {"copyright"})
             run(*install, "command")
             self.assertIn(str(files[0]), self.files_loaded_by(root / "bin" / "cohort"))
             files[0].unlink()
