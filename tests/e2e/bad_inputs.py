@@ -328,6 +328,42 @@ def environments():
     ]  # fmt: skip
 
 
+def settings():
+    """Flags from variables, from a file and from torchrun."""
+
+    def config(name, content, *fragments, flags="--config job.toml"):
+        return plain("groups", name, flags, *fragments, files={"job.toml": content})
+
+    def torchrun(**changes):
+        named = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost",
+                 "MASTER_PORT": "29400"}
+        return {"environment": {**named, **changes}}
+
+    return [
+        plain("groups", "a variable that is no number", "", "COHORT_TP", "four",
+              environment={"COHORT_TP": "four"}),
+        plain("groups", "a variable that is neither true nor false", "--tp 2", "COHORT_JSON",
+              environment={"COHORT_JSON": "perhaps"}, json=False),
+        config("no file", "", "no.toml", "No such file", flags="--config no.toml"),
+        config("a file that is no TOML", "tp = [1, 2\n", "job.toml:"),
+        config("an unknown key", "[groups]\nattn-dq = 2\n", "job.toml:2", "attn-dp"),
+        config("an unknown table", "[group]\ntp = 2\n", "job.toml:1", "groups"),
+        config("a key twice", "tp = 1\ntp = 2\n", "job.toml:2"),
+        config("a value of the wrong type", "tp = 1979-05-27\n", "job.toml:1"),
+        config("a value that no flag has", "tp = 'four'\n", "--tp", "job.toml:1"),
+        config("sizes that do not divide", "tp = 4\nattn-dp = 3\n", "job.toml"),
+        generate("torchrun's rank beyond the world", "", "RANK=2", "WORLD_SIZE=2",
+                 **torchrun(RANK="2", LOCAL_RANK="2")),
+        generate("torchrun's ranks on two hosts", "", "LOCAL_RANK=0", "RANK=1",
+                 **torchrun(RANK="1")),
+        generate("another layout than torchrun's", "--tp 4", "WORLD_SIZE=2", **torchrun()),
+        generate("a port of torchrun that is none", "", "MASTER_PORT=70000",
+                 **torchrun(MASTER_PORT="70000")),
+        plain("bench", "started by torchrun", "", "torchrun", **torchrun()),
+        plain("groups", "a pasted command of nobody", "--from ls", "--from"),
+    ]  # fmt: skip
+
+
 # One call each, so that what comes after the measurement comes soon.
 QUICK_BENCH = "--quick --peers none --ops barrier --bytes 8 --ranks 2 --rounds 1 --seconds 0.01"
 
@@ -357,6 +393,16 @@ def outputs():
               exit_code=1, stdout="/dev/full", files=tiny),
         generate("no room on standard output", "--tp 2 --max-tokens 2", "standard output",
                  exit_code=1, stdout="/dev/full", json=False),
+        generate("report in no folder", "--report no/r.html", "no/r.html", "No such file"),
+        generate("a folder as report", "--report .", "--report .", "Is a directory"),
+        generate("trace in no folder", "--trace no/t.json", "no/t.json", "No such file"),
+        generate("a folder as trace", "--trace .", "--trace .", "Is a directory"),
+        generate("no room for a trace", "--max-tokens 2 --quiet --trace full/t.json",
+                 "full/t.json", "No space left", exit_code=1, json=False, full_folder=True),
+        plain("bench", "report in no folder", "--report no/r.html", "no/r.html", "No such file"),
+        plain("bench", "no room for a report", f"{QUICK_BENCH} --report full/r.html",
+              "full/r.html", "No space left", exit_code=1, json=False, full_folder=True),
+        plain("faults", "report in no folder", "--report no/r.html", "no/r.html", "No such file"),
         generate("health file in no folder", "--health-file no/h.json", "no/h.json"),
         generate("a device as health file", "--health-file device", "device", "no regular file",
                  files={"device": FULL}),
@@ -385,5 +431,5 @@ def systems():
 def table():
     return [
         *models(), *layouts(), *values(), *texts(), *tables(), *health_files(), *environments(),
-        *outputs(), *systems(),
+        *settings(), *outputs(), *systems(),
     ]  # fmt: skip

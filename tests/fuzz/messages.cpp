@@ -11,6 +11,7 @@
 #include "rendezvous/launched_rank.hpp"
 #include "rendezvous/protocol.hpp"
 #include "rendezvous/relay.hpp"
+#include "rendezvous/torchrun.hpp"
 #include "rendezvous/wire.hpp"
 #include "report/job_ledger.hpp"
 
@@ -114,6 +115,32 @@ void read_environment(std::string_view text) {
   });
 }
 
+/// The variables of torchrun, cut in the same way.
+void read_torchrun(std::string_view text) {
+  std::map<std::string, std::string> values;
+  for (const char* const name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT",
+                                 "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"}) {
+    const std::string_view value = cut(text, '\0');
+    if (value != "-") values[name] = value;
+  }
+  accepted([&] {
+    const auto environment = rendezvous::parse_torchrun_environment(
+        [&](const char* name) {
+          const auto found = values.find(name);
+          return found == values.end() ? nullptr : found->second.c_str();
+        },
+        0);
+    if (!environment) return;
+    if (environment->rank.index() >= environment->rank_count) {
+      finding("a rank of torchrun is below the count of ranks");
+    }
+    // An abstract address has 107 bytes behind its leading 0.
+    if (environment->socket_name.empty() || environment->socket_name.size() > 107) {
+      finding("a meeting has an address", environment->socket_name);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace cohort::fuzz
 
@@ -122,12 +149,13 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::span rest(data + 1, size - 1);
   const Bytes bytes = std::as_bytes(rest);
-  switch (data[0] % 5) {
+  switch (data[0] % 6) {
     case 0: survives([&] { hear_frames(bytes); }); break;
     case 1: survives([&] { hear_hello(bytes); }); break;
     case 2: survives([&] { hear_ledger(bytes); }); break;
     case 3: survives([&] { hear_nccl(bytes); }); break;
-    default: read_environment(text_of(rest)); break;
+    case 4: read_environment(text_of(rest)); break;
+    default: read_torchrun(text_of(rest)); break;
   }
   return 0;
 }
