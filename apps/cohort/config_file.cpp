@@ -2,6 +2,15 @@
 
 #include "config_file.hpp"
 
+#include <stdexcept>
+
+namespace {
+/// What its parser takes for granted of a file, and not every file keeps.
+[[noreturn]] void refuse_document() {
+  throw std::domain_error("a name or a value is malformed");
+}
+}  // namespace
+#define TOML_ASSERT(expression) ((expression) ? static_cast<void>(0) : refuse_document())
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -86,6 +95,9 @@ std::vector<ConfigEntry> parse_config(std::string_view text, const std::string& 
                 name + ":" + std::to_string(error.source().begin.line) +
                     ": no TOML: " + std::string(error.description()),
                 std::nullopt, "configuration");
+  } catch (const std::domain_error& error) {
+    throw Error(ErrorCode::corrupt, name + ": no TOML: " + error.what(), std::nullopt,
+                "configuration");
   }
   std::stable_sort(reader.entries.begin(), reader.entries.end(),
                    [](const ConfigEntry& a, const ConfigEntry& b) { return a.line < b.line; });

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -37,7 +38,11 @@ std::uint32_t number(const Lookup& lookup, const char* variable) {
 
 std::string setting(const Lookup& lookup, const char* variable) {
   const char* const value = lookup(variable);
-  return std::string(variable) + "=" + (value == nullptr ? "" : value);
+  std::string text = std::string(variable) + "=" + (value == nullptr ? "" : value);
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  // Messages quote it, on one line that a terminal shows as it stands.
+  std::replace_if(text.begin(), text.end(), is_control, '?');
+  return text;
 }
 
 void require_all(const Lookup& lookup) {
