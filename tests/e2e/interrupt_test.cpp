@@ -55,8 +55,8 @@ TEST_F(InterruptedJob, RealModelEndsInTheMiddle) {
 
 TEST_F(InterruptedJob, BenchEndsAllRanks) {
   for (const auto& [number, exit_code] : kEnds) {
-    const auto job = start({"bench", "--ranks", "3", "--peers", "none", "--ops", "all_reduce",
-                            "--rounds", "1000", "--seconds", "60"},
+    const auto job = start({"bench", "--verbose", "--ranks", "3", "--peers", "none", "--ops",
+                            "all_reduce", "--rounds", "1000", "--seconds", "60"},
                            /*one_stream=*/true);
     ASSERT_TRUE(job->wait_for_output("bench: all_reduce 8 B on 3 ranks", test::patience(60s)));
     job->signal(number);

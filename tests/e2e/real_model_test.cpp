@@ -129,7 +129,7 @@ TEST_F(RealModel, TextStreamsAndTheTableEndsIt) {
   EXPECT_EQ(finished.exit_code, 0);
   EXPECT_EQ(finished.errors, "");
   EXPECT_THAT(finished.output, HasSubstr("Paris"));
-  EXPECT_THAT(finished.output, HasSubstr("\ngroup "));
+  EXPECT_THAT(finished.output, HasSubstr("\n  op "));
   EXPECT_THAT(finished.output, HasSubstr("host_inline"));
   EXPECT_THAT(finished.output, HasSubstr("0 registrations since commit"));
 }
