@@ -2,26 +2,32 @@
 
 #include "config_file.hpp"
 
-#include <stdexcept>
-
-namespace {
-/// What its parser takes for granted of a file, and not every file keeps.
-[[noreturn]] void refuse_document() {
-  throw std::domain_error("a name or a value is malformed");
-}
-}  // namespace
-#define TOML_ASSERT(expression) ((expression) ? static_cast<void>(0) : refuse_document())
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <system_error>
 
 #include <cohort/error.hpp>
+
+#include "toml_letters.hpp"
+
+namespace {
+
+/// What the parser takes for granted of a document, and not every one keeps.
+[[noreturn]] void refuse_document() {
+  throw std::domain_error("a name or a value is malformed");
+}
+
+}  // namespace
+
+// With NDEBUG it would let the compiler take for granted what a malformed document does not keep.
+#undef NDEBUG
+#define TOML_ASSERT(expression) ((expression) ? static_cast<void>(0) : refuse_document())
+#include <toml++/toml.h>
 
 namespace cohort {
 
@@ -88,6 +94,14 @@ class Reader {
 
 std::vector<ConfigEntry> parse_config(std::string_view text, const std::string& name) {
   Reader reader(name);
+  if (const std::uint32_t line = line_of_misplaced_letter(text); line != 0) {
+    throw Error(
+        ErrorCode::corrupt,
+        name + ":" + std::to_string(line) +
+            ": no TOML: letters beyond ASCII belong into quotes that end on the same line, or "
+            "into comments",
+        std::nullopt, "configuration");
+  }
   try {
     reader.read(toml::parse(text, name), "", 0);
   } catch (const toml::parse_error& error) {

@@ -57,6 +57,28 @@ TEST(ConfigFile, WhatIsNoTomlNamesItsLine) {
   refusal("a = " + std::string(100'000, '['), ErrorCode::corrupt);
 }
 
+TEST(ConfigFile, LettersBeyondAsciiStandInQuotesAndComments) {
+  const auto entries = parse_config(
+      "\xEF\xBB\xBF# für š\nprompt = [\"š \\\" ü\", 'ß'] # é\nmodel = \"\"\"a\n\\\"\"\"\"\n",
+      "job.toml");
+  ASSERT_EQ(entries.size(), 2U);
+  EXPECT_THAT(entries[0].values, ElementsAre("š \" ü", "ß"));
+  EXPECT_THAT(entries[1].values, ElementsAre("a\n\""));
+  const auto expect_line = [](const std::string& text, const std::string& line) {
+    EXPECT_THAT(refusal(text, ErrorCode::corrupt),
+                StartsWith("job.toml:" + line + ": no TOML: letters beyond ASCII"))
+        << text;
+  };
+  expect_line("š = 1", "1");
+  expect_line("tp = 1\n[š]", "2");
+  expect_line("tp = 1 š", "1");
+  expect_line("prompt = \"\" š", "1");
+  expect_line("prompt = '' \n\nš", "3");
+  expect_line("prompt = '''\n\nš'''", "3");
+  expect_line("prompt = \"\"\"\\\n  š\"\"\"", "2");
+  expect_line("prompt = \"\"\"\"\"\" š", "1");
+}
+
 TEST(ConfigFile, ValuesThatNoFlagHasAreRefused) {
   EXPECT_EQ(refusal("\nseed = 2026-11-22\n", ErrorCode::usage),
             "job.toml:2: seed is neither a text, a number, true, false, nor a list of texts or "
