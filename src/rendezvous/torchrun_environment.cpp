@@ -25,24 +25,28 @@ constexpr std::array kVariables{"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR
   throw Error(ErrorCode::usage, message, std::nullopt, "join");
 }
 
+/// What messages quote: on one line, which a terminal shows as it stands.
+std::string quotable(std::string_view value) {
+  std::string text(value);
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  std::replace_if(text.begin(), text.end(), is_control, '?');
+  return text;
+}
+
 std::uint32_t number(const Lookup& lookup, const char* variable) {
   const std::string_view text = lookup(variable);
   std::uint32_t value = 0;
   const char* const end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, value);
   if (text.empty() || parsed.ec != std::errc{} || parsed.ptr != end) {
-    refuse(std::string(variable) + "='" + std::string(text) + "' is not a number");
+    refuse(std::string(variable) + "='" + quotable(text) + "' is not a number");
   }
   return value;
 }
 
 std::string setting(const Lookup& lookup, const char* variable) {
   const char* const value = lookup(variable);
-  std::string text = std::string(variable) + "=" + (value == nullptr ? "" : value);
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  // Messages quote it, on one line that a terminal shows as it stands.
-  std::replace_if(text.begin(), text.end(), is_control, '?');
-  return text;
+  return std::string(variable) + "=" + (value == nullptr ? "" : quotable(value));
 }
 
 void require_all(const Lookup& lookup) {

@@ -67,7 +67,8 @@ TEST_F(InterruptedJob, BenchEndsAllRanks) {
 }
 
 TEST_F(InterruptedJob, BenchEndsWhileItsRanksStart) {
-  const auto job = start({"bench", "--ranks", "3", "--peers", "none"}, /*one_stream=*/true);
+  const auto job =
+      start({"bench", "--verbose", "--ranks", "3", "--peers", "none"}, /*one_stream=*/true);
   ASSERT_TRUE(job->wait_for_output("bench: starting 3 ranks", test::patience(60s)));
   job->signal(SIGINT);
   EXPECT_EQ(job->wait(test::patience(30s)).exit_code, 130);
