@@ -48,6 +48,20 @@ function(cohort_module name)
   set_target_properties(cohort_${name} PROPERTIES COHORT_THIRD_PARTY "${ARG_LIBRARIES}")
 endfunction()
 
+# What takes longest to parse in most tests, once for all: a fifth of the time of a test in a
+# sanitizer's build.
+function(cohort_precompile_headers target)
+  if(NOT TARGET cohort_precompiled)
+    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled.cpp CONTENT "int main() {}\n")
+    add_executable(cohort_precompiled ${CMAKE_BINARY_DIR}/precompiled.cpp)
+    cohort_configure_target(cohort_precompiled)
+    target_link_libraries(cohort_precompiled PRIVATE GTest::gtest GTest::gmock)
+    target_precompile_headers(cohort_precompiled PRIVATE <gmock/gmock.h> <gtest/gtest.h>
+      <algorithm> <chrono> <filesystem> <fstream> <functional> <map> <random> <sstream> <thread>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM cohort_precompiled)
+endfunction()
+
 # cohort_test(<folder> SOURCES a_test.cpp ... [DEPENDS folder ...] [LIBRARIES target ...]
 #             [PROCESSORS n] [TIMEOUT seconds]
 #             [RELEASE_ONLY | RELEASE_ONLY_CASES pattern ...] [NEEDS_COMMAND])
@@ -68,6 +82,9 @@ function(cohort_test name)
   target_include_directories(${name}_tests PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name}_tests PRIVATE
     COHORT_TEST_DATA="${PROJECT_SOURCE_DIR}/tests" COHORT_BUILD_DIR="${CMAKE_BINARY_DIR}")
+  if(COHORT_PRECOMPILED)
+    cohort_precompile_headers(${name}_tests)
+  endif()
   if(ARG_NEEDS_COMMAND)
     add_dependencies(${name}_tests cohort_command)
   endif()
