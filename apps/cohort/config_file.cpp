@@ -13,6 +13,7 @@
 
 #include <cohort/error.hpp>
 
+#include "model/printable.hpp"
 #include "toml_letters.hpp"
 
 namespace {
@@ -45,6 +46,8 @@ class Reader {
     for (const auto& [key, node] : table) {
       const std::string word(key.str());
       const std::uint32_t line = node.source().begin.line;
+      // So that messages may quote it from here on.
+      if (word != printable(word)) refuse(line, "'" + printable(word) + "' is no name of a flag");
       if (const toml::table* inner = node.as_table()) {
         if (depth == kTablesMax) refuse(line, "there is no command '" + command + " " + word + "'");
         const std::string path = command + (command.empty() ? "" : " ") + word;
@@ -107,7 +110,7 @@ std::vector<ConfigEntry> parse_config(std::string_view text, const std::string& 
   } catch (const toml::parse_error& error) {
     throw Error(ErrorCode::corrupt,
                 name + ":" + std::to_string(error.source().begin.line) +
-                    ": no TOML: " + std::string(error.description()),
+                    ": no TOML: " + printable(error.description()),
                 std::nullopt, "configuration");
   } catch (const std::domain_error& error) {
     throw Error(ErrorCode::corrupt, name + ": no TOML: " + error.what(), std::nullopt,

@@ -167,7 +167,7 @@ Layout layout_under_torchrun(GenerateFlags flags, const rendezvous::TorchrunEnvi
                                   : "--tp " + std::to_string(given.tp.value_or(1));
   if (!flags.ranks && given.pp) asked += " x --pp " + std::to_string(*given.pp);
   if (!flags.ranks && !given.tp) flags.ranks = torchrun.rank_count;
-  const Layout layout = flags.layout();
+  Layout layout = flags.layout();
   if (layout.world_size() == torchrun.rank_count) return layout;
   throw Error(ErrorCode::usage,
               asked + " contradicts WORLD_SIZE=" + std::to_string(torchrun.rank_count) +

@@ -234,7 +234,7 @@ void add_config_flag_below(CLI::App& app, const std::shared_ptr<std::string>& fi
 
 }  // namespace
 
-std::string Settings::explain(std::string message) const {
+std::string Settings::explain(const std::string& message) const {
   std::string places;
   for (const Origin& origin : origins) {
     if (!names(message, origin.flag) || places.find(origin.flag + " is") != std::string::npos) {

@@ -26,7 +26,7 @@ struct Settings {
   std::vector<Origin> origins{};
 
   /// `message` with the places of those added flags that it names.
-  std::string explain(std::string message) const;
+  std::string explain(const std::string& message) const;
 };
 
 /// Adds `--config` to all commands of `app`. Local.

@@ -79,6 +79,15 @@ TEST(ConfigFile, LettersBeyondAsciiStandInQuotesAndComments) {
   expect_line("prompt = \"\"\"\"\"\" š", "1");
 }
 
+TEST(ConfigFile, MessagesAreOneLineWhateverTheFileHolds) {
+  EXPECT_THAT(refusal("tp = t\x01\n", ErrorCode::corrupt), HasSubstr("job.toml:1: no TOML: "));
+  EXPECT_EQ(refusal("tp = 1\n\"a\\nb\" = 1", ErrorCode::usage),
+            "job.toml:2: 'a\\x0ab' is no name of a flag");
+  EXPECT_THAT(refusal("[\"\\u001b[31m\"]\ntp = 1", ErrorCode::usage),
+              HasSubstr("'\\x1b[31m' is no name of a flag"));
+  EXPECT_LT(refusal(std::string(5000, 'a') + " = 1", ErrorCode::usage).size(), 400U);
+}
+
 TEST(ConfigFile, ValuesThatNoFlagHasAreRefused) {
   EXPECT_EQ(refusal("\nseed = 2026-11-22\n", ErrorCode::usage),
             "job.toml:2: seed is neither a text, a number, true, false, nor a list of texts or "

@@ -12,7 +12,6 @@ namespace cohort {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using testing::ElementsAre;
 
 Json document_of(const LayoutSizes& sizes) {
   const test::SampleJob job = test::sample_job(sizes, 3);
