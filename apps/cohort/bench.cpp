@@ -71,13 +71,18 @@ void run_bench(const bench::BenchFlags& flags, std::ostream& output, std::ostrea
   std::optional<OutputFile> plot;
   if (!flags.plot.empty()) plot.emplace("--plot", flags.plot);
   const bench::Measurement measurement = measure_until_stopped(options, flags.verbosity, errors);
+  const auto write_files = [&] {
+    if (plot) plot->write(bench::draw_plot(measurement));
+    if (report) report->write(command_report("bench", bench::document_text(measurement)));
+  };
+  // One document on standard output: the measurement's, or the error's of a file.
   if (flags.json) {
+    write_files();
     bench::print_document(measurement, output);
   } else {
     bench::print_tables(measurement, output);
+    write_files();
   }
-  if (plot) plot->write(bench::draw_plot(measurement));
-  if (report) report->write(command_report("bench", bench::document_text(measurement)));
 }
 
 }  // namespace

@@ -99,8 +99,13 @@ void run_faults(std::span<const Fault> all, const FaultsOptions& options, std::o
     report.add(replay);
   }
   progress.end();
+  const auto write_page = [&] {
+    if (page) page->write(command_report("faults", report.document_text()));
+  };
+  // One document on standard output: the replays', or the error's of the page.
+  if (options.json) write_page();
   report.finish();
-  if (page) page->write(command_report("faults", report.document_text()));
+  if (!options.json) write_page();
   if (!report.kept()) throw ExitStatus{1};
 }
 

@@ -141,14 +141,19 @@ void run_rank(const GenerateFlags& flags, const Layout& layout, std::ostream& ou
     const GenerateStreams streams{std::cin, output, errors};
     const GenerateResult result = generate_on_rank(*world, flags, layout, streams);
     if (world->rank() != WorldRank{0}) return;
+    const auto write_files = [&] {
+      if (report) report->write(generate_report(result, generate_plan(flags, layout)));
+      if (trace) trace->write(trace_json(result.timelines, layout));
+    };
+    // One document on standard output: the result's, or the error's of a file.
+    if (flags.json) write_files();
     if (flags.json) {
       print_json(result, layout, output);
     } else if (!flags.verbosity.quiet) {
       print_summary(result, layout, output);
     }
     require_written(output);
-    if (report) report->write(generate_report(result, generate_plan(flags, layout)));
-    if (trace) trace->write(trace_json(result.timelines, layout));
+    if (!flags.json) write_files();
   } catch (const Error& error) {
     if (world) world->fail(error);
     const bool told = report_error(error);

@@ -13,6 +13,7 @@
 #include <cohort/error.hpp>
 
 #include "backend/host/health_file.hpp"
+#include "base/unique_fd.hpp"
 
 namespace cohort {
 
@@ -51,23 +52,27 @@ OutputFile::OutputFile(std::string flag, std::string path)
   if (!exists && errno != ENOENT) refuse(errno);
   if (exists && S_ISDIR(present.st_mode)) refuse(EISDIR);
   if (exists && !S_ISREG(present.st_mode)) {
-    device_.reset(::open(target_.c_str(), O_WRONLY | O_CLOEXEC));
-    if (!device_) refuse(errno);
+    // Opened only to be written to: whoever reads a pipe would take this for its end.
+    is_device_ = true;
+    if (::access(target_.c_str(), W_OK) != 0) refuse(errno);
     return;
   }
   if (const int reason = obstacle_at(target_, exists ? &present : nullptr)) refuse(reason);
 }
 
 void OutputFile::write(const std::string& text) {
-  if (device_) return write_directly(text);
+  if (is_device_) return write_directly(text);
   // Its name is short, so that it fits where the file's own does.
   const std::string draft = folder_of(target_) + "/.cohort-" + std::to_string(::getpid()) + ".part";
   if (const int reason = host::replace_file(target_, draft, text)) fail(reason);
 }
 
 void OutputFile::write_directly(const std::string& text) {
+  // Without waiting for somebody who reads a pipe: nobody may ever come.
+  const UniqueFd device(::open(target_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!device || ::fcntl(device.get(), F_SETFL, 0) != 0) fail(errno);
   for (std::size_t written = 0; written < text.size();) {
-    const ssize_t count = ::write(device_.get(), text.data() + written, text.size() - written);
+    const ssize_t count = ::write(device.get(), text.data() + written, text.size() - written);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail(errno);
     written += static_cast<std::size_t>(count);
@@ -84,7 +89,7 @@ void OutputFile::refuse(int reason) const {
 void OutputFile::fail(int reason) const {
   throw Error(ErrorCode::system,
               flag_ + " " + path_ + " cannot be written: " + reason_text(reason) +
-                  (device_ ? "" : "; what was there before is untouched"),
+                  (is_device_ ? "" : "; what was there before is untouched"),
               std::nullopt, "output");
 }
 

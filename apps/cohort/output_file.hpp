@@ -3,8 +3,6 @@
 #include <iosfwd>
 #include <string>
 
-#include "base/unique_fd.hpp"
-
 namespace cohort {
 
 /// A file that a command is to write when its work is done. Made before the work, so that a file
@@ -29,7 +27,7 @@ class OutputFile {
   std::string flag_;
   std::string path_;
   std::string target_;  // what `path_` leads to, so that a link stays one
-  UniqueFd device_;     // open if it is no regular file
+  bool is_device_ = false;
 };
 
 /// Throws: Error{usage} naming flag and path unless a regular file can be written there. Local.

@@ -1,6 +1,7 @@
 #include "output_file.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -106,6 +107,21 @@ TEST_F(OutputFiles, ADeviceIsWrittenToAndNeverReplaced) {
   EXPECT_TRUE(std::filesystem::is_fifo(place("pipe")));
   OutputFile full("--output", "/dev/full");
   EXPECT_THAT(error_of([&] { full.write("text"); }, ErrorCode::system), HasSubstr("No space left"));
+}
+
+TEST_F(OutputFiles, APipeThatNobodyReadsIsNotWaitedFor) {
+  ASSERT_EQ(::mkfifo(place("pipe").c_str(), 0600), 0);
+  OutputFile file("--output", place("pipe"));
+  EXPECT_THAT(error_of([&] { file.write("text"); }, ErrorCode::system),
+              HasSubstr("No such device or address"));
+}
+
+TEST_F(OutputFiles, LookingAtAPipeIsNotItsEnd) {
+  ASSERT_EQ(::mkfifo(place("pipe").c_str(), 0600), 0);
+  const UniqueFd reader(::open(place("pipe").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const OutputFile file("--output", place("pipe"));
+  pollfd seen{reader.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&seen, 1, 0), 0) << "no writer has come and gone";
 }
 
 TEST_F(OutputFiles, AFolderThatVanishesLeavesNothing) {

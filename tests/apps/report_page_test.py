@@ -39,7 +39,7 @@ class ReportPages(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
+        cls.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         cls.pages = pathlib.Path(cls.folder.name)
         subprocess.run([cls.program, cls.folder.name], check=True, timeout=60)
         cls.browser = Browser(cls.folder.name)
