@@ -208,6 +208,8 @@ void add_generate_command(CLI::App& app, const ProgramArguments& arguments, std:
     if (!flags->report.empty()) static_cast<void>(OutputFile("--report", flags->report));
     if (!flags->trace.empty()) static_cast<void>(OutputFile("--trace", flags->trace));
     check_before_launch(*flags, layout, errors);
+    // What it says is in the line that ranks get, or was not asked for.
+    ::unsetenv("COHORT_CONFIG");
     const LaunchResult result = launch_self(layout.world_size(), arguments.count, arguments.values);
     const int exit_code = print_launch_result(result, flags->json, output, errors);
     if (exit_code != 0) throw ExitStatus{exit_code};

@@ -219,6 +219,18 @@ void drop_config_flag(std::vector<std::string>& words) {
   }
 }
 
+/// Whether the line has said the opposite, or the same in another engine's words.
+bool is_said_otherwise(const CLI::App& command, const CLI::Option& option) {
+  const auto is_given = [](const CLI::Option* other) {
+    return other != nullptr && other->count() > 0;
+  };
+  const auto& excluded = option.get_excludes();
+  if (std::any_of(excluded.begin(), excluded.end(), is_given)) return true;
+  if (option.check_lname("attn-dp")) return is_given(command.get_option_no_throw("--dp-size"));
+  const bool is_sglang = option.check_lname("dp-size") || option.check_lname("enable-dp-attention");
+  return is_sglang && is_given(command.get_option_no_throw("--attn-dp"));
+}
+
 void add_config_flag_below(CLI::App& app, const std::shared_ptr<std::string>& file) {
   for (CLI::App* command : app.get_subcommands({})) {
     command
@@ -283,6 +295,7 @@ Settings complete_command_line(CLI::App& app, int argument_count, const char* co
   std::vector<std::string> added;
   for (const CLI::Option* option : command->get_options()) {
     if (!is_configurable(*option) || option->count() > 0) continue;
+    if (is_said_otherwise(*command, *option)) continue;
     auto value = from_environment(*option, variable);
     if (!value) value = from_file(*option, settings.command, entries, file);
     if (!value) continue;

@@ -17,8 +17,9 @@ class Scan {
       const char c = text_[at_];
       if (c == '#') {
         at_ = text_.find('\n', at_);
-      } else if (c == '"' || c == '\'') {
+      } else if ((c == '"' || c == '\'') && may_begin_string()) {
         skip_string(c);
+        before_ = c;
       } else {
         step();
       }
@@ -27,8 +28,14 @@ class Scan {
   }
 
  private:
+  /// Elsewhere a quote is part of something malformed, which the parser goes on reading.
+  bool may_begin_string() const {
+    return std::string_view("\n=[,{.").find(before_) != std::string_view::npos;
+  }
+
   void step() {
     const char c = text_[at_++];
+    if (c != ' ' && c != '\t' && c != '\r') before_ = c;
     if (static_cast<unsigned char>(c) >= 0x80) found_ = true;
     if (c == '\n') ++line_;
   }
@@ -59,6 +66,7 @@ class Scan {
   std::string_view text_;
   std::size_t at_ = 0;
   std::uint32_t line_ = 1;
+  char before_ = '\n';  ///< the last one that is no space
   bool found_ = false;
 };
 

@@ -81,7 +81,7 @@ Frame TorchrunHub::gather(std::uint64_t round, std::span<const std::byte> mine,
     if (steady_clock::now() >= deadline) give_up(round);
     wait(deadline);
     accept_peers();
-    std::erase_if(peers_, [&](const auto& peer) { return !serve(*peer); });
+    serve_peers();
   }
   return std::move(*own_answer_);
 }
@@ -98,6 +98,16 @@ void TorchrunHub::accept_peers() {
     if (!socket) return;
     if (is_of_this_user(socket.get())) peers_.push_back(std::make_unique<Peer>(std::move(socket)));
   }
+}
+
+void TorchrunHub::serve_peers() {
+  // To serve one looks through all of them, so none goes before all are served.
+  std::vector<const Peer*> gone;
+  for (const auto& peer : peers_) {
+    if (!serve(*peer)) gone.push_back(peer.get());
+  }
+  std::erase_if(
+      peers_, [&](const auto& peer) { return std::ranges::find(gone, peer.get()) != gone.end(); });
 }
 
 bool TorchrunHub::serve(Peer& peer) {

@@ -38,7 +38,9 @@ class TorchrunHub {
 
   void wait(TimePoint deadline);
   void accept_peers();
-  /// Takes in what a peer sent; false if it is to be forgotten.
+  /// Takes in what peers sent, and forgets those that are to be forgotten.
+  void serve_peers();
+  /// Of one; false if it is to be forgotten.
   bool serve(Peer& peer);
   bool take_gather(Peer& peer, const Frame& frame);
   void refuse(Peer& peer, const Error& error);

@@ -72,6 +72,8 @@ TEST(ConfigFile, LettersBeyondAsciiStandInQuotesAndComments) {
   expect_line("š = 1", "1");
   expect_line("tp = 1\n[š]", "2");
   expect_line("tp = 1 š", "1");
+  expect_line("tp = 1'š", "1");
+  expect_line("tp = 'a' 'š'", "1");
   expect_line("prompt = \"\" š", "1");
   expect_line("prompt = '' \n\nš", "3");
   expect_line("prompt = '''\n\nš'''", "3");

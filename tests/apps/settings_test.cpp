@@ -89,6 +89,18 @@ TEST_F(SettingsOfCommands, SpellingsOfOtherEnginesAreKeysToo) {
                         "COHORT_ENABLE_DP_ATTENTION)\n"));
 }
 
+TEST_F(SettingsOfCommands, AFlagComesBeforeItsOppositeAndBeforeOtherWordsForIt) {
+  write("attn-dp = 2\n");
+  EXPECT_EQ(sizes({"--config", file_, "--tp", "8", "--dp-size", "4", "--enable-dp-attention"})
+                .at("attn_dp"),
+            4);
+  write("tp = 8\ndp-size = 4\nenable-dp-attention = true\n");
+  EXPECT_EQ(sizes({"--config", file_, "--attn-dp", "2"}).at("attn_dp"), 2);
+  const Variable quiet("COHORT_QUIET", "1");
+  EXPECT_THAT(refusal({"generate", "--verbose", "--model", "no-such-file"}),
+              HasSubstr("no-such-file"));
+}
+
 TEST_F(SettingsOfCommands, AnEmptyVariableSaysNothing) {
   const Variable tp("COHORT_TP", "");
   EXPECT_EQ(sizes({}).at("tp"), 1);
