@@ -19,15 +19,16 @@
 namespace {
 
 /// What the parser takes for granted of a document, and not every one keeps.
-[[noreturn]] void refuse_document() {
-  throw std::domain_error("a name or a value is malformed");
+[[noreturn]] void refuse_document(const char* why) {
+  throw std::domain_error(why);
 }
 
 }  // namespace
 
 // With NDEBUG it would let the compiler take for granted what a malformed document does not keep.
 #undef NDEBUG
-#define TOML_ASSERT(expression) ((expression) ? static_cast<void>(0) : refuse_document())
+#define TOML_ASSERT(expression) \
+  ((expression) ? static_cast<void>(0) : refuse_document("a name or a value is malformed"))
 #include <toml++/toml.h>
 
 namespace cohort {
@@ -95,22 +96,38 @@ class Reader {
 
 }  // namespace
 
+namespace {
+
+/// Line `number` of a text, from 1 on.
+std::string_view line_of(std::string_view text, std::uint32_t number) {
+  for (; number > 1 && !text.empty(); --number) {
+    text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+  }
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace
+
 std::vector<ConfigEntry> parse_config(std::string_view text, const std::string& name) {
   Reader reader(name);
-  if (const std::uint32_t line = line_of_misplaced_letter(text); line != 0) {
-    throw Error(
-        ErrorCode::corrupt,
-        name + ":" + std::to_string(line) +
-            ": no TOML: letters beyond ASCII belong into quotes that end on the same line, or "
-            "into comments",
-        std::nullopt, "configuration");
-  }
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // a byte order mark
+  const std::string ascii = without_letters(text);
   try {
-    reader.read(toml::parse(text, name), "", 0);
+    // First where only quotes and comments may hold what stands for letters: see toml_letters.hpp.
+    toml::table table = toml::parse(ascii, name);
+    if (has_letter_behind_line_end(text)) {
+      refuse_document("a letter beyond ASCII follows a backslash at the end of a line");
+    }
+    if (ascii != text) table = toml::parse(text, name);
+    reader.read(table, "", 0);
   } catch (const toml::parse_error& error) {
+    const std::uint32_t line = error.source().begin.line;
+    const bool has_letters = line_of(ascii, line) != line_of(text, line);
     throw Error(ErrorCode::corrupt,
-                name + ":" + std::to_string(error.source().begin.line) +
-                    ": no TOML: " + printable(error.description()),
+                name + ":" + std::to_string(line) + ": no TOML: " + printable(error.description()) +
+                    (has_letters ? "; ! stands for letters beyond ASCII, which belong into quotes "
+                                   "and comments"
+                                 : ""),
                 std::nullopt, "configuration");
   } catch (const std::domain_error& error) {
     throw Error(ErrorCode::corrupt, name + ": no TOML: " + error.what(), std::nullopt,

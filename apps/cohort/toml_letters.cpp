@@ -1,79 +1,35 @@
 #include "toml_letters.hpp"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace cohort {
 
 namespace {
 
-class Scan {
- public:
-  explicit Scan(std::string_view text) : text_(text) {
-    if (text.starts_with("\xEF\xBB\xBF")) at_ = 3;  // a byte order mark
-  }
-
-  std::uint32_t run() {
-    while (at_ < text_.size() && !found_) {
-      const char c = text_[at_];
-      if (c == '#') {
-        at_ = text_.find('\n', at_);
-      } else if ((c == '"' || c == '\'') && may_begin_string()) {
-        skip_string(c);
-        before_ = c;
-      } else {
-        step();
-      }
-    }
-    return found_ ? line_ : 0;
-  }
-
- private:
-  /// Elsewhere a quote is part of something malformed, which the parser goes on reading.
-  bool may_begin_string() const {
-    return std::string_view("\n=[,{.").find(before_) != std::string_view::npos;
-  }
-
-  void step() {
-    const char c = text_[at_++];
-    if (c != ' ' && c != '\t' && c != '\r') before_ = c;
-    if (static_cast<unsigned char>(c) >= 0x80) found_ = true;
-    if (c == '\n') ++line_;
-  }
-
-  void skip_string(char quote) {
-    const char three[] = {quote, quote, quote, '\0'};
-    if (text_.substr(at_).starts_with(three)) return skip_lines(three);
-    for (++at_; at_ < text_.size() && text_[at_] != quote && text_[at_] != '\n'; ++at_) {
-      const bool escapes = quote == '"' && text_[at_] == '\\';
-      if (escapes && at_ + 1 < text_.size() && text_[at_ + 1] != '\n') ++at_;
-    }
-    if (at_ < text_.size() && text_[at_] == quote) ++at_;
-  }
-
-  void skip_lines(std::string_view three) {
-    at_ += three.size();
-    while (at_ < text_.size() && !found_) {
-      if (text_.substr(at_).starts_with(three)) {
-        at_ += three.size();
-        return;
-      }
-      const bool escapes = three[0] == '"' && text_[at_] == '\\';
-      step();
-      if (escapes && at_ < text_.size() && !found_) step();
-    }
-  }
-
-  std::string_view text_;
-  std::size_t at_ = 0;
-  std::uint32_t line_ = 1;
-  char before_ = '\n';  ///< the last one that is no space
-  bool found_ = false;
-};
+bool is_beyond_ascii(char c) noexcept {
+  return static_cast<unsigned char>(c) >= 0x80;
+}
 
 }  // namespace
 
-std::uint32_t line_of_misplaced_letter(std::string_view text) noexcept {
-  return Scan(text).run();
+std::string without_letters(std::string_view text) {
+  std::string ascii(text);
+  std::replace_if(ascii.begin(), ascii.end(), is_beyond_ascii, '!');
+  return ascii;
+}
+
+bool has_letter_behind_line_end(std::string_view text) noexcept {
+  constexpr std::string_view kSpace = " \t\n\v\f\r";
+  for (std::size_t at = text.find('\\'); at != std::string_view::npos;
+       at = text.find('\\', at + 1)) {
+    const std::size_t next = text.find_first_not_of(kSpace, at + 1);
+    if (next == std::string_view::npos) return false;
+    const std::string_view between = text.substr(at + 1, next - at - 1);
+    if (between.find_first_of("\n\v\f\r") != std::string_view::npos && is_beyond_ascii(text[next]))
+      return true;
+  }
+  return false;
 }
 
 }  // namespace cohort

@@ -10,6 +10,7 @@
 namespace cohort {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -66,19 +67,23 @@ TEST(ConfigFile, LettersBeyondAsciiStandInQuotesAndComments) {
   EXPECT_THAT(entries[1].values, ElementsAre("a\n\""));
   const auto expect_line = [](const std::string& text, const std::string& line) {
     EXPECT_THAT(refusal(text, ErrorCode::corrupt),
-                StartsWith("job.toml:" + line + ": no TOML: letters beyond ASCII"))
+                AllOf(StartsWith("job.toml:" + line + ": no TOML: "),
+                      HasSubstr("! stands for letters beyond ASCII")))
         << text;
   };
   expect_line("š = 1", "1");
-  expect_line("tp = 1\n[š]", "2");
   expect_line("tp = 1 š", "1");
   expect_line("tp = 1'š", "1");
+  expect_line("tp = [[-['š']]]", "1");
   expect_line("tp = 'a' 'š'", "1");
   expect_line("prompt = \"\" š", "1");
   expect_line("prompt = '' \n\nš", "3");
-  expect_line("prompt = '''\n\nš'''", "3");
-  expect_line("prompt = \"\"\"\\\n  š\"\"\"", "2");
-  expect_line("prompt = \"\"\"\"\"\" š", "1");
+  refusal("tp = 1\n[š]", ErrorCode::corrupt);
+  EXPECT_EQ(parse_config("prompt = '''\n\nš'''", "job.toml")[0].values[0], "\nš");
+  for (const char* space : {"\n", "  \r\n\t ", "\n\n"}) {
+    EXPECT_THAT(refusal(std::string("prompt = \"\"\"a\\") + space + "š\"\"\"", ErrorCode::corrupt),
+                HasSubstr("backslash at the end of a line"));
+  }
 }
 
 TEST(ConfigFile, MessagesAreOneLineWhateverTheFileHolds) {
