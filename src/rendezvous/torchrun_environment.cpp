@@ -25,12 +25,14 @@ constexpr std::array kVariables{"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR
   throw Error(ErrorCode::usage, message, std::nullopt, "join");
 }
 
-/// What messages quote: on one line, which a terminal shows as it stands.
+/// What messages quote: on one line, which a terminal shows as it stands, and not all of what no
+/// launcher sets.
 std::string quotable(std::string_view value) {
-  std::string text(value);
+  constexpr std::size_t kBytesMax = 240;
+  std::string text(value.substr(0, kBytesMax));
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
   std::replace_if(text.begin(), text.end(), is_control, '?');
-  return text;
+  return value.size() > kBytesMax ? text + "..." : text;
 }
 
 std::uint32_t number(const Lookup& lookup, const char* variable) {
@@ -87,7 +89,8 @@ std::string socket_name_of(const Lookup& lookup, std::uint32_t user) {
   hasher.add(user);
   for (const char* variable :
        {"MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"}) {
-    hasher.add(std::string_view(setting(lookup, variable)));
+    const char* const value = lookup(variable);
+    hasher.add(std::string_view(std::string(variable) + "=" + (value == nullptr ? "" : value)));
   }
   std::array<char, 40> name{};
   std::snprintf(name.data(), name.size(), "cohort-torchrun-%016llx",
