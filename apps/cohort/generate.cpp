@@ -142,7 +142,7 @@ void run_rank(const GenerateFlags& flags, const Layout& layout, std::ostream& ou
     const GenerateResult result = generate_on_rank(*world, flags, layout, streams);
     if (world->rank() != WorldRank{0}) return;
     const auto write_files = [&] {
-      if (report) report->write(generate_report(result, generate_plan(flags, layout)));
+      if (report) report->write(generate_report(result));
       if (trace) trace->write(trace_json(result.timelines, layout));
     };
     // One document on standard output: the result's, or the error's of a file.

@@ -153,7 +153,7 @@ void print_summary(const GenerateResult& result, const Layout& layout, std::ostr
          << " tokens/s" << std::endl;
 }
 
-std::string generate_report(const GenerateResult& result, const Plan& plan) {
+std::string generate_report(const GenerateResult& result) {
   // A page is passed on to others: what was asked and answered is not in it.
   Json prompts = Json::array();
   for (std::size_t i = 0; i < result.prompts.size(); ++i) {
@@ -168,7 +168,8 @@ std::string generate_report(const GenerateResult& result, const Plan& plan) {
                  {"registrations_since_commit", result.registrations_since_commit},
                  {"measured_bytes", result.measured_bytes},
                  {"timing", timing_json(result)}};
-  return report_page(job_document(plan, result.communication, result.timelines, run).dump());
+  return report_page(
+      job_document(result.plan.value(), result.communication, result.timelines, run).dump());
 }
 
 void print_json(const GenerateResult& result, const Layout& layout, std::ostream& output) {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,7 @@ struct Completion {
   std::uint32_t replica = 0;
 };
 
-/// What a job did; complete on every rank.
+/// What a job did; what only rank 0 writes down is complete there alone.
 struct GenerateResult {
   std::vector<Prompt> prompts;
   std::vector<Completion> completions;  // by prompt
@@ -36,7 +37,8 @@ struct GenerateResult {
   std::vector<RankHealth> ranks;                 // by world rank, as they were at the end
   double load_s = 0;
   EngineTiming timing;
-  std::vector<RankTimeline> timelines;  // by world rank, if calls were recorded
+  std::optional<Plan> plan;             // what was committed; on rank 0
+  std::vector<RankTimeline> timelines;  // by world rank, if calls were recorded; on rank 0
 };
 
 /// Writes completions as they come, in the order of the prompts: the first unfinished one token by
@@ -68,8 +70,8 @@ class CompletionStream {
 /// What there is to say after the completions: communication, memory, times. Local.
 void print_summary(const GenerateResult& result, const Layout& layout, std::ostream& output);
 
-/// The page of --report: all but what was asked and answered. `plan` is the one committed. Local.
-std::string generate_report(const GenerateResult& result, const Plan& plan);
+/// The page of --report, of rank 0's result: all but what was asked and answered. Local.
+std::string generate_report(const GenerateResult& result);
 
 /// The whole result as one JSON document. Local.
 void print_json(const GenerateResult& result, const Layout& layout, std::ostream& output);

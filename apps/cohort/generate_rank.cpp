@@ -227,8 +227,10 @@ class Rank {
     }
     result.communication = merge_ledgers(ledgers);
     if (timeline_) {
-      result.timelines = align_timelines(exchange(encode_timeline(*timeline_), "timeline"));
+      const auto encoded = exchange(encode_timeline(*timeline_), "timeline");
+      if (is_first()) result.timelines = align_timelines(encoded);
     }
+    if (is_first()) result.plan = plan_;
     result.ranks = world_.health().ranks;
     const Footprint planned = footprint(plan_);
     for (std::uint32_t rank = 0; rank < world_.size(); ++rank) {
@@ -254,13 +256,6 @@ class Rank {
 GenerateResult generate_on_rank(World& world, const GenerateFlags& flags, const Layout& layout,
                                 const GenerateStreams& streams) {
   return Rank(world, flags, layout, streams).run();
-}
-
-Plan generate_plan(const GenerateFlags& flags, const Layout& layout) {
-  const ModelConfig config = model_config_from(GgufFile::open(flags.engine.model));
-  Plan plan(layout, flags.engine.plan_options());
-  static_cast<void>(plan_slots(plan, config, flags.engine.spec(config)));
-  return plan;
 }
 
 }  // namespace cohort

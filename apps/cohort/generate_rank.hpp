@@ -24,8 +24,4 @@ struct GenerateStreams {
 GenerateResult generate_on_rank(World& world, const GenerateFlags& flags, const Layout& layout,
                                 const GenerateStreams& streams);
 
-/// The plan that `generate_on_rank` commits. Local, pure but for reading the model's header.
-/// Throws: as `plan_slots`.
-Plan generate_plan(const GenerateFlags& flags, const Layout& layout);
-
 }  // namespace cohort

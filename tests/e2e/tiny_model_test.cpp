@@ -1,5 +1,11 @@
 // A tiny model over ranks as processes, in every layout of up to 8 ranks that it allows.
 
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +15,8 @@
 namespace cohort {
 namespace {
 
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
 using test::GenerateJob;
 
 struct Sizes {
@@ -92,6 +100,27 @@ TEST_F(TinyModel, WritesAReportOfWhatItDid) {
     counted += row.at("calls").get<std::uint64_t>() * row.at("ranks").size();
   }
   EXPECT_EQ(calls, counted);
+}
+
+/// What was committed is reported, whatever the files say by then.
+TEST_F(TinyModel, ReportsThePlanThatRan) {
+  std::ifstream model(test::tiny_model_path(), std::ios::binary);
+  const std::string copy =
+      write_file("model.gguf", std::string{std::istreambuf_iterator<char>(model), {}});
+  const std::string page = write_file("report.html", "");
+  const auto job = start({"generate", "--model", copy, "--prompt", "Water", "--tp", "2",
+                          "--max-tokens", "100", "--report", page},
+                         /*one_stream=*/true, {{"COHORT_LOG", "info"}});
+  ASSERT_TRUE(job->wait_for_output("rank 1: info: loading the model\n", test::patience(60s)));
+  // Both ranks have opened the model, and the first waits for the second.
+  const pid_t second = pid_of_rank(1);
+  ASSERT_EQ(::kill(second, SIGSTOP), 0);
+  write_file("other.gguf", "");
+  fs::rename(fs::path(copy).replace_filename("other.gguf"), copy);
+  ASSERT_EQ(::kill(second, SIGCONT), 0);
+  const test::Finished finished = job->wait(test::patience(60s));
+  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_EQ(test::report_data(page).at("plan").at("footprint").at("planned_bytes").size(), 2U);
 }
 
 TEST_F(TinyModel, RefusesAReportThatItCannotWriteBeforeItStarts) {
