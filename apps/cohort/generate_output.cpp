@@ -11,6 +11,7 @@
 
 #include "base/bytes.hpp"
 #include "base/wrapped.hpp"
+#include "layout_output.hpp"
 #include "report/job_document.hpp"
 #include "report/job_ledger.hpp"
 #include "report/page.hpp"
@@ -183,17 +184,11 @@ void print_json(const GenerateResult& result, const Layout& layout, std::ostream
                        {"finish_reason", to_string(completion.finish_reason)},
                        {"replica", completion.replica}});
   }
-  const LayoutSizes& sizes = layout.sizes();
   const Json document{
       {"schema", 1},
       {"version", COHORT_VERSION},
       {"prompts", prompts},
-      {"layout",
-       {{"ranks", layout.world_size()},
-        {"tp", sizes.tp},
-        {"attn_dp", sizes.attn_dp},
-        {"attn_cp", sizes.attn_cp},
-        {"attn_tp", layout.attn_tp()}}},
+      {"layout", layout_json(layout)},
       {"communication", ledger_json(result.communication)},
       {"stalls", stalls_json(result.ranks)},
       {"registrations_since_commit", result.registrations_since_commit},

@@ -14,6 +14,7 @@
 #include "base/wrapped.hpp"
 #include "engine/plan_slots.hpp"
 #include "generate_options.hpp"
+#include "layout_output.hpp"
 #include "model/gguf.hpp"
 #include "model/model_config.hpp"
 #include "pasted_command.hpp"
@@ -78,15 +79,9 @@ void print_plan(const PlanFlags& flags, std::ostream& output) {
     if (pasted) output << '\n' << pasted_as_text(*pasted);
     return;
   }
-  const LayoutSizes& sizes = layout.sizes();
   Json document{{"schema", 1},
                 {"version", COHORT_VERSION},
-                {"layout",
-                 {{"ranks", layout.world_size()},
-                  {"tp", sizes.tp},
-                  {"attn_dp", sizes.attn_dp},
-                  {"attn_cp", sizes.attn_cp},
-                  {"attn_tp", layout.attn_tp()}}},
+                {"layout", layout_json(layout)},
                 {"paths", plan.options().path_table.lines()},
                 {"slots", slots_json(plan)},
                 {"pools", pools_json(plan)},
