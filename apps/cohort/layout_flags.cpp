@@ -106,7 +106,8 @@ void add_from_flag(CLI::App& command, std::optional<std::string>& from) {
       .add_option(
           "--from", from,
           "Read the layout from the command that starts a server of SGLang or vLLM; what it "
-          "says besides is listed as ignored")
+          "says besides is listed as ignored. Sizes given together with it count instead of its "
+          "own, and a note says so")
       ->type_name("COMMAND")
       ->group("Layout");
 }

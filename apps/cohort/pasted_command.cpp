@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <initializer_list>
 #include <map>
 #include <span>
 #include <string_view>
@@ -10,7 +11,7 @@
 
 #include <cohort/error.hpp>
 
-#include "shell_words.hpp"
+#include "pasted_program.hpp"
 
 namespace cohort {
 
@@ -56,12 +57,13 @@ constexpr std::array kSglang{
 };
 
 constexpr std::array kVllm{
-    Spelling{"-tp", Topic::tp},         Spelling{"--tensor-parallel-size", Topic::tp},
-    Spelling{"-pp", Topic::pp},         Spelling{"--pipeline-parallel-size", Topic::pp},
-    Spelling{"-dp", Topic::dp},         Spelling{"--data-parallel-size", Topic::dp},
-    Spelling{"-pcp", Topic::cp},        Spelling{"--prefill-context-parallel-size", Topic::cp},
-    Spelling{"-dcp", Topic::dcp},       Spelling{"--decode-context-parallel-size", Topic::dcp},
-    Spelling{"--nnodes", Topic::nodes}, Spelling{"--enable-expert-parallel", Topic::experts},
+    Spelling{"-tp", Topic::tp},      Spelling{"--tensor-parallel-size", Topic::tp},
+    Spelling{"-pp", Topic::pp},      Spelling{"--pipeline-parallel-size", Topic::pp},
+    Spelling{"-dp", Topic::dp},      Spelling{"--data-parallel-size", Topic::dp},
+    Spelling{"-pcp", Topic::cp},     Spelling{"--prefill-context-parallel-size", Topic::cp},
+    Spelling{"-dcp", Topic::dcp},    Spelling{"--decode-context-parallel-size", Topic::dcp},
+    Spelling{"-n", Topic::nodes},    Spelling{"--nnodes", Topic::nodes},
+    Spelling{"-ep", Topic::experts}, Spelling{"--enable-expert-parallel", Topic::experts},
 };
 
 /// SGLang gives every rank a part of the experts with these, whatever --ep-size says.
@@ -82,6 +84,7 @@ struct Given {
 struct Words {
   std::map<Topic, Given> given;
   std::vector<std::string> ignored;
+  std::vector<std::string> notes;
 };
 
 std::uint32_t count_of(const std::string& text, const std::string& value) {
@@ -91,37 +94,76 @@ std::uint32_t count_of(const std::string& text, const std::string& value) {
   if (error != std::errc{} || stop != end || count == 0 || count > kWorldSizeMax) {
     refuse("--from: " + text + ": '" + value + "' is not a whole number from 1 to " +
            std::to_string(kWorldSizeMax) +
-           (value.find('$') == std::string::npos ? "" : "; put its value there"));
+           (value.find_first_of("$`") == std::string::npos ? "" : "; put its value there"));
   }
   return count;
 }
 
+/// The flags of the engine whose command is read, and those of the other one.
+struct Dialect {
+  std::string engine;
+  std::span<const Spelling> own;
+  std::span<const Spelling> other;
+};
+
 const Spelling* spelling_of(const std::string& name, std::span<const Spelling> known) {
   for (const Spelling& spelling : known) {
-    if (spelling.name == name) return &spelling;
+    // Both engines take flags cut short: --tensor-parallel.
+    const bool is_short = spelling.name.starts_with("--") && spelling.name == name + "-size";
+    if (spelling.name == name || is_short) return &spelling;
   }
   return nullptr;
 }
 
-Words sort_words(const ShellCommand& words, std::size_t begin, std::span<const Spelling> known) {
+/// A spelling of the other engine, where it can mean only one thing: to ignore `-tp 8` would make
+/// one rank of eight.
+const Spelling* borrowed_spelling(const std::string& name, const Dialect& dialect) {
+  constexpr std::array kShared{Topic::tp, Topic::pp, Topic::dp, Topic::dcp};
+  const Spelling* const other = spelling_of(name, dialect.other);
+  if (other == nullptr || std::ranges::find(kShared, other->topic) == kShared.end()) return nullptr;
+  const Spelling* own = nullptr;
+  for (const Spelling& spelling : dialect.own) {
+    if (spelling.topic == other->topic) own = &spelling;
+  }
+  return own;
+}
+
+/// Word processors make dashes of hyphens.
+void refuse_dash(const std::string& word) {
+  for (const std::string_view dash : {"\xE2\x80\x93", "\xE2\x80\x94", "\xE2\x88\x92"}) {
+    if (word.starts_with(dash)) {
+      refuse("--from: '" + word + "' begins with a dash that is no hyphen: write -- or -");
+    }
+  }
+}
+
+Words sort_words(const ShellCommand& words, const Dialect& dialect) {
   Words sorted;
-  for (std::size_t at = begin; at < words.size();) {
+  for (std::size_t at = 0; at < words.size();) {
     const std::string& word = words[at++];
+    refuse_dash(word);
     const std::size_t equals = word.starts_with("-") ? word.find('=') : std::string::npos;
     std::string name = word.substr(0, equals);
     if (name.starts_with("--")) std::replace(name.begin(), name.end(), '_', '-');
-    const Spelling* const spelling = spelling_of(name, known);
     std::string text = word;
-    std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
     const auto is_value = [&] { return at < words.size() && !words[at].starts_with("-"); };
+    const Spelling* spelling = spelling_of(name, dialect.own);
+    if (spelling == nullptr) {
+      spelling = borrowed_spelling(name, dialect);
+      if (spelling != nullptr) {
+        sorted.notes.push_back(dialect.engine + " has no " + name + ": it is read as " +
+                               std::string(spelling->name));
+      }
+    }
     if (spelling == nullptr) {
       while (word.starts_with("-") && equals == std::string::npos && is_value()) {
         text += " " + words[at++];
       }
       sorted.ignored.push_back(text);
+      if (name == "--config") sorted.notes.push_back(text + ": sizes in that file are not read");
       continue;
     }
-    Given given{text, value};
+    Given given{text, equals == std::string::npos ? "" : word.substr(equals + 1)};
     if (takes_value(spelling->topic) && equals == std::string::npos) {
       if (!is_value()) refuse("--from: " + name + " of the command has no value");
       given.value = words[at++];
@@ -167,6 +209,24 @@ class Translation {
     }
   }
   void note(std::string text) { pasted_.notes.push_back(std::move(text)); }
+
+  /// How many ranks these sizes make together.
+  std::uint32_t product(std::initializer_list<Topic> topics) const {
+    std::uint64_t ranks = 1;
+    std::string texts;
+    for (const Topic topic : topics) {
+      const Given* const given = find(topic);
+      if (given == nullptr) continue;
+      texts += (texts.empty() ? "" : ", ") + given->text;
+      ranks *= given->count;
+      // At once, so that no further factor overflows it.
+      if (ranks > kWorldSizeMax) {
+        refuse("--from: " + texts + " make more than " + std::to_string(kWorldSizeMax) +
+               " ranks, the most there can be");
+      }
+    }
+    return static_cast<std::uint32_t>(ranks);
+  }
 
   void set_hosts(std::uint32_t world) {
     const Given* const nodes = find(Topic::nodes);
@@ -225,7 +285,7 @@ void translate_sglang(Translation& words) {
     words.copy(Topic::ep, "--ep", &LayoutFlags::ep);
     words.note_flag(Topic::a2a, "");
   }
-  words.set_hosts(words.count(Topic::tp) * words.count(Topic::pp));
+  words.set_hosts(words.product({Topic::tp, Topic::pp}));
 }
 
 /// vLLM multiplies its sizes where SGLang divides by them: a replica of attention has --tensor-
@@ -233,10 +293,7 @@ void translate_sglang(Translation& words) {
 void translate_vllm(Translation& words) {
   const std::uint32_t tp = words.count(Topic::tp);
   const std::uint32_t dp = words.count(Topic::dp);
-  const std::uint32_t cp = words.count(Topic::cp);
-  const std::uint64_t all = std::uint64_t{tp} * dp * cp;
-  if (all > kWorldSizeMax) refuse("--from: the command has more than 65536 ranks");
-  const auto width = static_cast<std::uint32_t>(all);
+  const std::uint32_t width = words.product({Topic::tp, Topic::dp, Topic::cp});
   const std::string own_tp = "--tp " + std::to_string(width);
   if (width > 1 || words.find(Topic::tp) != nullptr) words.set(&LayoutFlags::tp, width);
   words.note_flag(Topic::tp, own_tp);
@@ -264,71 +321,63 @@ void translate_vllm(Translation& words) {
         "vLLM numbers the ranks of one replica's stages one behind the other; here all "
         "ranks of a stage have neighbouring numbers");
   }
-  words.set_hosts(width * words.count(Topic::pp));
+  words.set_hosts(words.product({Topic::tp, Topic::dp, Topic::cp, Topic::pp}));
 }
 
-struct Program {
-  const char* engine;
-  std::size_t end;  ///< the first word behind it
-};
-
-/// Where a command's server begins, if it has one.
-std::optional<Program> program_in(const ShellCommand& words) {
-  for (std::size_t at = 0; at < words.size(); ++at) {
-    const std::string& word = words[at];
-    const std::string name = word.substr(word.rfind('/') + 1);
-    const bool serves = at + 1 < words.size() && words[at + 1] == "serve";
-    if (word == "sglang.launch_server" || name == "launch_server.py") {
-      return Program{"SGLang", at + 1};
-    }
-    if (name == "sglang" && serves) return Program{"SGLang", at + 2};
-    if (word == "vllm.entrypoints.openai.api_server") return Program{"vLLM", at + 1};
-    if ((name == "vllm" || word == "vllm.entrypoints.cli.main") && serves) {
-      return Program{"vLLM", at + 2};
-    }
-  }
-  return std::nullopt;
+/// What else there is to say of how the command starts its server.
+void note_starter(const PastedProgram& program, PastedCommand& pasted) {
+  if (!program.under_torchrun) return;
+  pasted.notes.push_back("torchrun starts all of " + pasted.engine +
+                         " in each of its processes, and " + pasted.engine +
+                         " starts its ranks itself: this is the layout of one such server");
 }
 
-}  // namespace
-
-PastedCommand read_pasted_command(const std::string& text) {
-  ShellCommand command;
-  std::optional<Program> program;
-  bool follows = false;
-  for (const ShellCommand& each : split_shell_commands(text)) {
-    // A line that begins with a flag is no command: its backslash was lost on the way.
-    if (follows && each.front().starts_with("-")) {
-      command.insert(command.end(), each.begin(), each.end());
-      continue;
-    }
-    const auto found = program_in(each);
-    follows = found.has_value();
-    if (!found) continue;
-    if (program) refuse("--from holds two commands that start a server; paste one of them");
-    program = found;
-    command = each;
-  }
-  if (!program) {
-    refuse(
-        "--from holds no command that starts a server: neither 'python -m "
-        "sglang.launch_server', 'sglang serve', nor 'vllm serve'");
-  }
+PastedCommand read_program(const PastedProgram& program) {
+  const bool sglang = program.engine == PastedEngine::sglang;
   PastedCommand pasted;
-  pasted.engine = program->engine;
-  const bool sglang = pasted.engine == "SGLang";
-  Words words = sglang ? sort_words(command, program->end, kSglang)
-                       : sort_words(command, program->end, kVllm);
-  // Variables that the command sets.
-  for (std::size_t at = 0; at < program->end; ++at) {
-    if (command[at].find('=') != std::string::npos) pasted.ignored.push_back(command[at]);
-  }
+  pasted.engine = sglang ? "SGLang" : "vLLM";
+  Words words = sglang ? sort_words(program.words, {pasted.engine, kSglang, kVllm})
+                       : sort_words(program.words, {pasted.engine, kVllm, kSglang});
+  pasted.ignored = program.before;
   pasted.ignored.insert(pasted.ignored.end(), words.ignored.begin(), words.ignored.end());
+  pasted.notes = words.notes;
+  note_starter(program, pasted);
   Translation translation(pasted, std::move(words));
   if (sglang) {
     translate_sglang(translation);
   } else {
     translate_vllm(translation);
+  }
+  return pasted;
+}
+
+bool says_the_same(const PastedCommand& a, const PastedCommand& b) {
+  const auto same = [](const PastedCommand::Flag& one, const PastedCommand::Flag& other) {
+    return one.text == other.text && one.own == other.own;
+  };
+  return a.engine == b.engine && std::ranges::equal(a.flags, b.flags, same);
+}
+
+}  // namespace
+
+PastedCommand read_pasted_command(const std::string& text) {
+  const std::vector<PastedProgram> programs = find_programs(text);
+  if (programs.empty()) {
+    refuse(
+        "--from holds no command that starts a server: neither 'python -m "
+        "sglang.launch_server', 'sglang serve', nor 'vllm serve'");
+  }
+  PastedCommand pasted = read_program(programs.front());
+  for (std::size_t at = 1; at < programs.size(); ++at) {
+    // As each node of several is given its own.
+    if (says_the_same(pasted, read_program(programs[at]))) continue;
+    refuse(
+        "--from holds two commands that start a server, with different sizes; paste one of "
+        "them");
+  }
+  if (programs.size() > 1) {
+    pasted.notes.push_back("all " + std::to_string(programs.size()) +
+                           " commands say the same of the layout; the first is listed");
   }
   return pasted;
 }

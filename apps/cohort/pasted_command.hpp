@@ -30,16 +30,17 @@ struct PastedCommand {
 
 /// Reads a command of SGLang (`python -m sglang.launch_server`, `sglang serve`) or of vLLM
 /// (`vllm serve`, `python -m vllm.entrypoints.openai.api_server`), wherever it stands in the text.
-/// Pure. Throws: Error{usage} for text without one or with several, values that are no counts, and
-/// flags that contradict each other, naming both.
+/// Pure. Throws: Error{usage} for text without one or with several of different sizes, values that
+/// are no counts, sizes that make too many ranks, and flags that contradict each other, naming
+/// both.
 PastedCommand read_pasted_command(const std::string& text);
 
-/// The sizes of a command line: those of its own flags and those of the pasted command, if there is
-/// one. Pure.
-/// Throws: what `LayoutFlags::sizes` throws, and Error{usage} where the two contradict each other.
-LayoutSizes sizes_of(const LayoutFlags& flags, const std::optional<PastedCommand>& pasted);
+/// The sizes of a command line: those of its own flags, which replace those of the pasted command,
+/// if there is one; each that does gets a note there. Local.
+/// Throws: what `LayoutFlags::sizes` throws.
+LayoutSizes sizes_of(const LayoutFlags& flags, std::optional<PastedCommand>& pasted);
 
 /// `Layout(sizes_of(flags, pasted))`, whose errors say also what was pasted.
-Layout layout_of(const LayoutFlags& flags, const std::optional<PastedCommand>& pasted);
+Layout layout_of(const LayoutFlags& flags, std::optional<PastedCommand>& pasted);
 
 }  // namespace cohort

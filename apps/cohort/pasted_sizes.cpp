@@ -27,17 +27,17 @@ constexpr std::array kSizes{
     Size{"--ranks-per-host", &LayoutFlags::ranks_per_host},
 };
 
-/// What of the pasted command says this size.
+/// What of the pasted command says this size: "--tensor-parallel-size 8 (here --tp 16)".
 std::string origin_of(const PastedCommand& pasted, const std::string& own) {
   for (const PastedCommand::Flag& flag : pasted.flags) {
-    if (flag.own == own) return flag.text;
+    if (flag.own == own) return flag.text + (flag.text == own ? "" : " (here " + own + ")");
   }
   return own;
 }
 
 }  // namespace
 
-LayoutSizes sizes_of(const LayoutFlags& flags, const std::optional<PastedCommand>& pasted) {
+LayoutSizes sizes_of(const LayoutFlags& flags, std::optional<PastedCommand>& pasted) {
   if (!pasted) return flags.sizes();
   LayoutFlags merged = flags;
   if (flags.enable_dp_attention && flags.dp_size) {
@@ -48,19 +48,17 @@ LayoutSizes sizes_of(const LayoutFlags& flags, const std::optional<PastedCommand
     const Count& theirs = pasted->layout.*size.member;
     if (!theirs) continue;
     Count& own = merged.*size.member;
+    const std::string flag = std::string(size.flag) + " ";
     if (own && *own != *theirs) {
-      throw Error(ErrorCode::usage,
-                  std::string(size.flag) + " " + std::to_string(*own) + " contradicts " +
-                      origin_of(*pasted, std::string(size.flag) + " " + std::to_string(*theirs)) +
-                      " of the pasted command: give one of them",
-                  std::nullopt, "arguments");
+      pasted->notes.push_back(flag + std::to_string(*own) + " is given besides and counts, not " +
+                              origin_of(*pasted, flag + std::to_string(*theirs)));
     }
-    own = theirs;
+    if (!own) own = theirs;
   }
   return merged.sizes();
 }
 
-Layout layout_of(const LayoutFlags& flags, const std::optional<PastedCommand>& pasted) {
+Layout layout_of(const LayoutFlags& flags, std::optional<PastedCommand>& pasted) {
   const LayoutSizes sizes = sizes_of(flags, pasted);
   try {
     return Layout(sizes);
@@ -71,7 +69,8 @@ Layout layout_of(const LayoutFlags& flags, const std::optional<PastedCommand>& p
       read += (read.empty() ? "" : ", ") + flag.text;
     }
     throw Error(error.code(),
-                std::string(error.what()) + " (" + pasted->engine + "'s command says " + read + ")",
+                std::string(error.what()) + " (" + pasted->engine + "'s command says " +
+                    (read.empty() ? "nothing of sizes" : read) + ")",
                 error.rank(), error.phase());
   }
 }

@@ -10,6 +10,17 @@ bool is_blank(char letter) {
   return letter == ' ' || letter == '\t' || letter == '\r';
 }
 
+/// What continues a line in the shells of Windows.
+bool is_foreign_backslash(char letter) {
+  return letter == '`' || letter == '^';
+}
+
+/// What ends a command; a bracket that is not quoted is never part of a word.
+constexpr std::string_view kSeparators = "\n;|&()";
+
+/// The blank that does not break, as it comes from web pages.
+constexpr std::string_view kWideBlank = "\xC2\xA0";
+
 class Splitter {
  public:
   explicit Splitter(std::string_view text) : text_(text) {}
@@ -23,8 +34,13 @@ class Splitter {
  private:
   void step() {
     const char letter = text_[at_];
-    if (letter == '\\') {
+    if (letter == '\\' || (is_foreign_backslash(letter) && ends_line(at_ + 1))) {
       take_backslash(/*quoted=*/false);
+    } else if (begins_substitution()) {
+      take_substitution();
+    } else if (is_wide_blank(at_)) {
+      end_word();
+      at_ += kWideBlank.size();
     } else if (letter == '\'' || letter == '"') {
       take_quoted(letter);
     } else if (is_blank(letter)) {
@@ -34,7 +50,7 @@ class Splitter {
       at_ = std::min(text_.find('\n', at_), text_.size());
     } else if (letter == '<' || letter == '>') {
       take_redirection();
-    } else if (letter == '\n' || letter == ';' || letter == '|' || letter == '&') {
+    } else if (kSeparators.find(letter) != std::string_view::npos) {
       end_command();
       ++at_;
     } else {
@@ -43,9 +59,20 @@ class Splitter {
     }
   }
 
+  std::size_t skip_blanks(std::size_t at) const {
+    while (at < text_.size() && (is_blank(text_[at]) || is_wide_blank(at))) {
+      at += is_wide_blank(at) ? kWideBlank.size() : 1;
+    }
+    return at;
+  }
+
+  bool ends_line(std::size_t at) const {
+    at = skip_blanks(at);
+    return at >= text_.size() || text_[at] == '\n';
+  }
+
   void take_backslash(bool quoted) {
-    std::size_t next = at_ + 1;
-    while (!quoted && next < text_.size() && is_blank(text_[next])) ++next;
+    std::size_t next = quoted ? at_ + 1 : skip_blanks(at_ + 1);
     if (quoted && next < text_.size() && text_[next] == '\r') ++next;
     if (next >= text_.size() || text_[next] == '\n') {
       at_ = next + 1;
@@ -63,16 +90,67 @@ class Splitter {
     for (++at_; at_ < text_.size() && text_[at_] != quote;) {
       if (quote == '"' && text_[at_] == '\\') {
         take_backslash(/*quoted=*/true);
+      } else if (quote == '"' && letter_expands() && begins_substitution()) {
+        take_substitution();
       } else {
         add(text_[at_++]);
       }
     }
+    if (at_ >= text_.size()) refuse_open(std::string("a quote ") + quote);
+    ++at_;
+  }
+
+  bool is_wide_blank(std::size_t at) const { return text_.substr(at).starts_with(kWideBlank); }
+
+  /// Within quotes "<(" is text.
+  bool letter_expands() const { return text_[at_] == '$' || text_[at_] == '`'; }
+
+  bool begins_substitution() const {
+    if (text_[at_] == '`') return true;
+    const std::string_view opening = text_.substr(at_, 2);
+    return opening == "$(" || opening == "${" || opening == "<(" || opening == ">(";
+  }
+
+  /// What another command or a variable would say stays as it stands, in one piece: what it holds
+  /// neither ends a word nor a command.
+  void take_substitution() {
+    const std::size_t begin = at_;
+    if (text_[at_] == '`') {
+      at_ = text_.find('`', at_ + 1);
+    } else {
+      at_ = closing_bracket(at_ + 1);
+    }
     if (at_ >= text_.size()) {
-      throw Error(ErrorCode::usage,
-                  std::string("--from: a quote ") + quote + " of the command is not closed",
-                  std::nullopt, "arguments");
+      refuse_open("a " + std::string(text_.substr(begin, text_[begin] == '`' ? 1 : 2)));
     }
     ++at_;
+    word_ += text_.substr(begin, at_ - begin);
+    in_word_ = true;
+  }
+
+  /// Where the bracket at `open` is closed, or nowhere: npos.
+  std::size_t closing_bracket(std::size_t open) const {
+    const char closing = text_[open] == '(' ? ')' : '}';
+    std::size_t depth = 0;
+    for (std::size_t at = open; at < text_.size(); ++at) {
+      const char letter = text_[at];
+      if (letter == '\\') {
+        ++at;
+      } else if (letter == '\'') {
+        at = text_.find('\'', at + 1);
+        if (at == std::string_view::npos) return at;
+      } else if (letter == text_[open]) {
+        ++depth;
+      } else if (letter == closing && --depth == 0) {
+        return at;
+      }
+    }
+    return std::string_view::npos;
+  }
+
+  [[noreturn]] static void refuse_open(const std::string& what) {
+    throw Error(ErrorCode::usage, "--from: " + what + " of the command is not closed", std::nullopt,
+                "arguments");
   }
 
   /// "2>&1", ">> log": neither the number before nor the file behind is a word of the command.

@@ -1,6 +1,8 @@
 #include "pasted_command.hpp"
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,13 +19,25 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-LayoutSizes read(const std::string& text) {
-  return sizes_of({}, read_pasted_command(text));
+LayoutSizes sizes_with(const LayoutFlags& flags, const std::string& text) {
+  std::optional<PastedCommand> pasted = read_pasted_command(text);
+  return sizes_of(flags, pasted);
 }
 
-std::string refusal(const std::string& text, const LayoutFlags& flags = {}) {
+LayoutSizes read(const std::string& text) {
+  return sizes_with({}, text);
+}
+
+std::vector<std::string> notes_of(const LayoutFlags& flags, const std::string& text) {
+  std::optional<PastedCommand> pasted = read_pasted_command(text);
+  static_cast<void>(sizes_of(flags, pasted));
+  return pasted->notes;
+}
+
+std::string refusal(const std::string& text) {
   try {
-    static_cast<void>(layout_of(flags, read_pasted_command(text)));
+    std::optional<PastedCommand> pasted = read_pasted_command(text);
+    static_cast<void>(layout_of({}, pasted));
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::usage);
     return error.what();
@@ -41,15 +55,16 @@ CUDA_VISIBLE_DEVICES=0,1 python3 -m sglang.launch_server \
 )";
 
 TEST(PastedCommand, OfSglang) {
-  const PastedCommand pasted = read_pasted_command(kSglang);
+  std::optional<PastedCommand> command = read_pasted_command(kSglang);
+  const PastedCommand& pasted = *command;
   EXPECT_EQ(pasted.engine, "SGLang");
-  EXPECT_EQ(sizes_of({}, pasted), (LayoutSizes{.tp = 16,
-                                               .attn_dp = 2,
-                                               .attn_cp = 4,
-                                               .ep = 8,
-                                               .moe_dp = 2,
-                                               .dcp = 2,
-                                               .ranks_per_host = 8}));
+  EXPECT_EQ(sizes_of({}, command), (LayoutSizes{.tp = 16,
+                                                .attn_dp = 2,
+                                                .attn_cp = 4,
+                                                .ep = 8,
+                                                .moe_dp = 2,
+                                                .dcp = 2,
+                                                .ranks_per_host = 8}));
   EXPECT_THAT(pasted.ignored,
               ElementsAre("CUDA_VISIBLE_DEVICES=0,1", "--model-path deepseek-ai/DeepSeek V3",
                           "--trust-remote-code", "--port 30000"));
@@ -70,29 +85,29 @@ TEST(PastedCommand, BackslashesMayBeLost) {
 }
 
 TEST(PastedCommand, ReplicasOfSglangWithoutSharedAttentionAreServers) {
-  const PastedCommand pasted = read_pasted_command("sglang serve --tp 4 --dp-size 2");
-  EXPECT_EQ(sizes_of({}, pasted), (LayoutSizes{.tp = 4}));
-  ASSERT_EQ(pasted.notes.size(), 1U);
-  EXPECT_THAT(pasted.notes[0], HasSubstr("--dp-size 2 without --enable-dp-attention"));
+  const std::string text = "sglang serve --tp 4 --dp-size 2";
+  EXPECT_EQ(read(text), (LayoutSizes{.tp = 4}));
+  EXPECT_THAT(notes_of({}, text),
+              ElementsAre(HasSubstr("--dp-size 2 without --enable-dp-attention")));
 }
 
 TEST(PastedCommand, BackendsThatExchangeTokensSpreadTheExperts) {
   EXPECT_EQ(read("sglang serve --tp 8 --moe-a2a-backend deepep").ep, 8U);
   EXPECT_EQ(read("sglang serve --tp 8 --ep 2 --moe-a2a-backend none").ep, 2U);
-  const PastedCommand pasted =
-      read_pasted_command("sglang serve --tp 8 --ep 2 --moe-a2a-backend deepep");
-  EXPECT_EQ(sizes_of({}, pasted).ep, 8U);
-  EXPECT_EQ(pasted.notes.size(), 1U);
+  const std::string text = "sglang serve --tp 8 --ep 2 --moe-a2a-backend deepep";
+  EXPECT_EQ(read(text).ep, 8U);
+  EXPECT_EQ(notes_of({}, text).size(), 1U);
 }
 
 TEST(PastedCommand, OfVllm) {
-  const PastedCommand pasted = read_pasted_command(
+  std::optional<PastedCommand> command = read_pasted_command(
       "vllm serve org/model --tensor-parallel-size 4 -dp 2 --prefill_context_parallel_size 2 "
       "-dcp=2 --enable-expert-parallel --max-model-len 8192 --compilation-config '{\"level\": 3}'");
+  const PastedCommand& pasted = *command;
   EXPECT_EQ(pasted.engine, "vLLM");
-  EXPECT_EQ(sizes_of({}, pasted),
+  EXPECT_EQ(sizes_of({}, command),
             (LayoutSizes{.tp = 16, .attn_dp = 2, .attn_cp = 2, .ep = 16, .dcp = 2}));
-  EXPECT_EQ(Layout(sizes_of({}, pasted)).attn_tp(), 4U) << "a replica has its own ranks";
+  EXPECT_EQ(Layout(sizes_of({}, command)).attn_tp(), 4U) << "a replica has its own ranks";
   EXPECT_THAT(pasted.ignored, ElementsAre("org/model", "--max-model-len 8192",
                                           "--compilation-config {\"level\": 3}"));
   EXPECT_EQ(pasted.notes.size(), 1U);
@@ -102,10 +117,6 @@ TEST(PastedCommand, OfVllm) {
 TEST(PastedCommand, ContradictionsNameBothFlags) {
   EXPECT_EQ(refusal("sglang serve --tp-size 4 --tensor-parallel-size=8"),
             "--from: --tp-size 4 contradicts --tensor-parallel-size=8: the command has both");
-  LayoutFlags flags;
-  flags.tp = 2;
-  EXPECT_EQ(refusal("sglang serve --tp-size 4", flags),
-            "--tp 2 contradicts --tp-size 4 of the pasted command: give one of them");
   EXPECT_THAT(refusal("sglang serve --tp 4 --dp-size 3 --enable-dp-attention"),
               HasSubstr("(SGLang's command says --tp 4, --dp-size 3"));
   EXPECT_THAT(refusal("sglang serve --tp 4 --nnodes 3"), HasSubstr("--nnodes 3 does not divide"));
@@ -114,24 +125,141 @@ TEST(PastedCommand, ContradictionsNameBothFlags) {
               HasSubstr("--attn-dp-size 2 contradicts --dp-size 4"));
 }
 
-TEST(PastedCommand, AgreementIsNoContradiction) {
+TEST(PastedCommand, SizesGivenBesidesCountAndANoteSaysSo) {
   LayoutFlags flags;
   flags.tp = 4;
   flags.ranks_per_host = 2;
-  EXPECT_EQ(sizes_of(flags, read_pasted_command("sglang serve --tp 4 --tp-size=4")),
+  EXPECT_EQ(sizes_with(flags, "sglang serve --tp 4 --tp-size=4"),
             (LayoutSizes{.tp = 4, .ranks_per_host = 2}));
+  EXPECT_THAT(notes_of(flags, "sglang serve --tp 4"), IsEmpty()) << "they agree";
+  EXPECT_EQ(sizes_with(flags, "vllm serve m -tp 8 -dp 2").tp, 4U);
+  EXPECT_THAT(notes_of(flags, "vllm serve m -tp 8"),
+              ElementsAre("--tp 4 is given besides and counts, not -tp 8 (here --tp 8)"));
+  LayoutFlags replicas;
+  replicas.dp_size = 2;
+  replicas.enable_dp_attention = true;
+  EXPECT_EQ(sizes_with(replicas, "sglang serve --tp 8 --attn-dp-size 4").attn_dp, 2U);
 }
 
 TEST(PastedCommand, WhatIsNoneIsRefused) {
   EXPECT_THAT(refusal("llama-server -m x"), HasSubstr("holds no command that starts a server"));
   EXPECT_THAT(refusal(""), HasSubstr("holds no command"));
-  EXPECT_THAT(refusal("vllm serve a; vllm serve b"), HasSubstr("two commands"));
+  EXPECT_THAT(refusal("vllm serve a; vllm serve b -tp 2"), HasSubstr("two commands"));
   EXPECT_THAT(refusal("vllm serve 'a"), HasSubstr("not closed"));
   EXPECT_EQ(refusal("vllm serve a -tp $TP"),
             "--from: -tp: '$TP' is not a whole number from 1 to 65536; put its value there");
   EXPECT_THAT(refusal("sglang serve --tp"), HasSubstr("--tp of the command has no value"));
   EXPECT_THAT(refusal("sglang serve --tp --port 1"), HasSubstr("has no value"));
+}
+
+TEST(PastedCommand, MoreRanksThanThereCanBeAreRefused) {
+  EXPECT_EQ(refusal("sglang serve --tp-size 65536 --pp-size 65536 --nnodes 2"),
+            "--from: --tp-size 65536, --pp-size 65536 make more than 65536 ranks, the most there "
+            "can be");
+  EXPECT_THAT(refusal("sglang serve --tp-size 65536 --pp-size 65536"),
+              HasSubstr("more than 65536 ranks"));
   EXPECT_THAT(refusal("vllm serve a -tp 60000 -dp 60000"), HasSubstr("more than 65536 ranks"));
+  EXPECT_THAT(refusal("vllm serve a -tp 65536 -dp 65536 -pcp 65536 -pp 65536 -n 2"),
+              HasSubstr("more than 65536 ranks"))
+      << "the product of all is a multiple of 2^64";
+  EXPECT_THAT(refusal("vllm serve a -tp 256 -dp 256 -pp 2"), HasSubstr("more than 65536 ranks"));
+  EXPECT_EQ(read("vllm serve a -tp 256 -dp 256").tp, 65536U);
+}
+
+/// A command as people start it, and what is to be read from it.
+struct Start {
+  const char* text;
+  std::uint32_t tp;
+  const char* before;  ///< what is listed first as ignored
+};
+
+constexpr Start kStarts[] = {
+    {"python3 -u -m vllm.entrypoints.openai.api_server --model m --tensor-parallel-size=8", 8,
+     "--model m"},
+    {"python vllm/entrypoints/openai/api_server.py -tp 8 --model m", 8, "--model m"},
+    {"env A=1 B=x=y /opt/venv/bin/python3.11 -m sglang.launch_server --tp=8", 8, "A=1"},
+    {"$ vllm serve m -tp 8", 8, "m"},
+    {"uv run --with vllm vllm serve m -tp 8", 8, "uv run --with vllm"},
+    {"docker run --gpus all --shm-size=32g lmsysorg/sglang:latest python3 -m "
+     "sglang.launch_server --tp 8",
+     8, "docker run --gpus all --shm-size=32g lmsysorg/sglang:latest"},
+    {"docker pull vllm/vllm-openai:v0.11\ndocker run -p 8000:8000 vllm/vllm-openai:v0.11 "
+     "--model m --tensor-parallel-size 8",
+     8, "docker run -p 8000:8000 vllm/vllm-openai:v0.11"},
+    {"docker run vllm/vllm-openai vllm serve m -tp 8", 8, "docker run vllm/vllm-openai"},
+    {"docker run i bash -lc 'pip install x && python -m sglang.launch_server --tp 8'", 8,
+     "docker run i bash -lc"},
+    {"ssh node1 \"cd x; A=1 vllm serve m -tp 8\"", 8, "ssh node1"},
+    {"(cd x && vllm serve m -tp 8)", 8, "m"},
+    {"srun -N 2 bash -c \"bash -c 'vllm serve m -tp 8'\"", 8, "srun -N 2 bash -c"},
+    {"vllm serve m --host $(hostname -I | awk '{print $1}') --port `cat p; echo` -tp 8", 8, "m"},
+    {"vllm serve m --x \"$(a \"b\"; c)\" --y ${Z:-a b} --z <(echo 'a)') -tp 8", 8, "m"},
+    {"vllm serve m `\n  -tp 8 ^\r\n  -pp 1", 8, "m"},
+    {"vllm serve m\xC2\xA0\\\xC2\xA0\n-tp\xC2\xA0"
+     "8",
+     8, "m"},
+    {"sglang serve --tensor-parallel 8", 8, nullptr},
+};
+
+TEST(PastedCommand, IsFoundHoweverItIsStarted) {
+  for (const Start& start : kStarts) {
+    SCOPED_TRACE(start.text);
+    const PastedCommand pasted = read_pasted_command(start.text);
+    EXPECT_EQ(pasted.layout.tp, start.tp);
+    if (start.before == nullptr) continue;
+    ASSERT_FALSE(pasted.ignored.empty());
+    EXPECT_EQ(pasted.ignored[0], start.before);
+  }
+}
+
+TEST(PastedCommand, TorchrunIsNoLauncherOfServers) {
+  const std::string text = "torchrun --nproc-per-node 8 -m sglang.launch_server --tp 4";
+  EXPECT_THAT(read_pasted_command(text).ignored, ElementsAre("torchrun --nproc-per-node 8"));
+  EXPECT_THAT(notes_of({}, text), ElementsAre(HasSubstr("this is the layout of one such server")));
+  EXPECT_EQ(read(text).tp, 4U);
+}
+
+TEST(PastedCommand, CommandsOfSeveralNodesMayBePastedTogether) {
+  const std::string text =
+      "# node 0\nsglang serve --tp 16 --nnodes 2 --node-rank 0\n\n# node 1\nsglang serve --tp 16 "
+      "--nnodes 2 --node-rank 1\n";
+  EXPECT_EQ(read(text), (LayoutSizes{.tp = 16, .ranks_per_host = 8}));
+  EXPECT_THAT(notes_of({}, text), ElementsAre(HasSubstr("all 2 commands say the same")));
+  EXPECT_THAT(refusal("sglang serve --tp 8; sglang serve --tp 4"), HasSubstr("different sizes"));
+}
+
+TEST(PastedCommand, SpellingsOfTheOtherEngineAreReadWithANote) {
+  EXPECT_EQ(read("sglang serve -tp 8 -dcp 2"), (LayoutSizes{.tp = 8, .dcp = 2}));
+  EXPECT_THAT(notes_of({}, "sglang serve -tp 8"),
+              ElementsAre("SGLang has no -tp: it is read as --tensor-parallel-size"));
+  EXPECT_EQ(read("vllm serve m --tp 4 --dp-size 2").tp, 8U);
+  EXPECT_THAT(read_pasted_command("vllm serve m --ep 2 --enable-dp-attention").ignored,
+              ElementsAre("m", "--ep 2", "--enable-dp-attention"))
+      << "what means something else there is not borrowed";
+  EXPECT_EQ(read("vllm serve m -tp 4 -ep -n 2"),
+            (LayoutSizes{.tp = 4, .ep = 4, .ranks_per_host = 2}));
+}
+
+TEST(PastedCommand, WhatCannotBeReadFromItIsSaid) {
+  EXPECT_THAT(notes_of({}, "vllm serve --config c.yaml -tp 2"),
+              ElementsAre("--config c.yaml: sizes in that file are not read"));
+  EXPECT_THAT(refusal("vllm serve m \xE2\x80\x93tp 8"), HasSubstr("a dash that is no hyphen"));
+  EXPECT_THAT(refusal("sglang serve --tp $(nvidia-smi -L | wc -l)"), HasSubstr("put its value"));
+  EXPECT_THAT(refusal("sglang serve --tp $(nproc"), HasSubstr("a $( of the command is not closed"));
+  EXPECT_THAT(refusal("bash -c 'sglang serve \"--tp'"), HasSubstr("a quote \" of the command"));
+}
+
+TEST(PastedCommand, EveryBeginningIsReadOrRefused) {
+  for (const Start& start : kStarts) {
+    const std::string text = start.text;
+    for (std::size_t size = 0; size < text.size(); ++size) {
+      try {
+        static_cast<void>(read_pasted_command(text.substr(0, size)));
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::usage) << text.substr(0, size);
+      }
+    }
+  }
 }
 
 TEST(PastedCommand, GroupsListsWhatWasReadAndIgnored) {

@@ -28,8 +28,25 @@ TEST(ShellWords, CommandsEnd) {
   EXPECT_TRUE(split_shell_commands(" \n ;\\\n").empty());
 }
 
-TEST(ShellWords, AnOpenQuoteIsRefused) {
-  for (const char* text : {"a 'b", "a \"b", "a \"b\\", "'"}) {
+TEST(ShellWords, SubstitutionsStayInOnePiece) {
+  EXPECT_THAT(split_shell_commands("a $(b | c ')' $(d; e)) x`f & g`y \"${H:-i j} <(k\" $L <(m n)"),
+              ElementsAre(ElementsAre("a", "$(b | c ')' $(d; e))", "x`f & g`y", "${H:-i j} <(k",
+                                      "$L", "<(m n)")));
+}
+
+TEST(ShellWords, BracketsEndCommands) {
+  EXPECT_THAT(split_shell_commands("(cd a && b --c 8) > log"),
+              ElementsAre(ElementsAre("cd", "a"), ElementsAre("b", "--c", "8")));
+}
+
+TEST(ShellWords, WindowsContinuesLinesInItsOwnWay) {
+  EXPECT_THAT(split_shell_commands("a `\r\n --b ^ \n c `d`"),
+              ElementsAre(ElementsAre("a", "--b", "c", "`d`")));
+}
+
+TEST(ShellWords, WhatIsNotClosedIsRefused) {
+  for (const char* text :
+       {"a 'b", "a \"b", "a \"b\\", "'", "$(a", "$(a 'b)", "`a", "\"${a\"", "<(", "$(\\"}) {
     EXPECT_THROW(split_shell_commands(text), Error) << text;
   }
 }
