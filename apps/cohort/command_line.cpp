@@ -87,17 +87,18 @@ void build(CLI::App& app, const ProgramArguments& arguments, std::ostream& outpu
   add_config_flag(app);
 }
 
-/// The command line with what environment and file add to it.
-Settings complete(int argument_count, const char* const* arguments, std::ostream& output,
-                  std::ostream& errors) {
+/// Fills `settings`: the command line with what environment and file add to it.
+void complete(int argument_count, const char* const* arguments, std::ostream& output,
+              std::ostream& errors, Settings& settings) {
   // The ranks of `bench` are told all by their command.
   if (std::getenv("COHORT_BENCH_SOCKET") != nullptr) {
-    return {.arguments = {arguments, arguments + argument_count}};
+    settings.arguments = {arguments, arguments + argument_count};
+    return;
   }
   CLI::App app(kDescription, "cohort");
   build(app, {argument_count, arguments}, output, errors);
-  return complete_command_line(app, argument_count, arguments,
-                               [](const char* name) { return std::getenv(name); });
+  complete_command_line(
+      app, argument_count, arguments, [](const char* name) { return std::getenv(name); }, settings);
 }
 
 /// Commands that start their ranks themselves would do so once for each of torchrun's.
@@ -292,12 +293,12 @@ int run_command_line(int argument_count, const char* const* arguments, std::ostr
     const Error explained(error.code(), settings.explain(error.what()), error.rank(),
                           error.phase());
     // Where standard output takes nothing any more, the other one says so.
-    const bool as_json = json && output;
+    const bool as_json = (json || settings.json) && output;
     print_error(explained, as_json, as_json ? output : errors);
     return error.exit_code();
   };
   try {
-    settings = complete(argument_count, arguments, output, errors);
+    complete(argument_count, arguments, output, errors, settings);
     std::vector<const char*> words;
     for (const std::string& word : settings.arguments) words.push_back(word.c_str());
     const int word_count = static_cast<int>(words.size());

@@ -138,10 +138,9 @@ std::vector<ConfigEntry> parse_config(std::string_view text, const std::string& 
   return std::move(reader.entries);
 }
 
-std::vector<ConfigEntry> read_config_file(const std::string& name) {
+std::vector<ConfigEntry> read_config_file(const std::string& name, const std::string& named_by) {
   const auto refuse = [&](const std::string& problem) {
-    throw Error(ErrorCode::usage, "--config " + name + ": " + problem, std::nullopt,
-                "configuration");
+    throw Error(ErrorCode::usage, named_by + ": " + problem, std::nullopt, "configuration");
   };
   std::error_code failed;
   if (std::filesystem::is_directory(name, failed)) {

@@ -24,8 +24,9 @@ struct ConfigEntry {
 /// name and line.
 std::vector<ConfigEntry> parse_config(std::string_view text, const std::string& name);
 
-/// Reads a file and parses it. Local.
+/// Reads a file and parses it; `named_by` is what an error says of one that cannot be read:
+/// "--config job.toml". Local.
 /// Throws: what `parse_config` throws, Error{usage} for a file that cannot be read or is too long.
-std::vector<ConfigEntry> read_config_file(const std::string& name);
+std::vector<ConfigEntry> read_config_file(const std::string& name, const std::string& named_by);
 
 }  // namespace cohort

@@ -12,6 +12,7 @@
 
 #include "config_file.hpp"
 #include "nearest.hpp"
+#include "opposites.hpp"
 
 namespace cohort {
 
@@ -22,6 +23,7 @@ using Lookup = std::function<const char*(const char*)>;
 /// What a variable or an entry says of one flag.
 struct Value {
   std::string place;
+  Standing standing = Standing::above_tables;
   ConfigEntry::Kind kind = ConfigEntry::Kind::text;
   std::vector<std::string> values;
 };
@@ -120,6 +122,13 @@ const char* lookup_text(const Lookup& variable, const std::string& name) {
   return text != nullptr && *text != '\0' ? text : nullptr;
 }
 
+/// Nothing for a text that is neither.
+std::optional<bool> truth_of(const std::string& text) {
+  if (text == "1" || text == "true" || text == "yes" || text == "on") return true;
+  if (text == "0" || text == "false" || text == "no" || text == "off") return false;
+  return std::nullopt;
+}
+
 std::optional<Value> from_environment(const CLI::Option& option, const Lookup& variable) {
   std::optional<Value> found;
   for (const std::string& key : option.get_lnames()) {
@@ -130,17 +139,17 @@ std::optional<Value> from_environment(const CLI::Option& option, const Lookup& v
       refuse(name + "=" + text + " contradicts " + found->place + "=" + found->values.front() +
              ": both say --" + option.get_lnames().front());
     }
-    found = Value{name, ConfigEntry::Kind::text, {text}};
+    found = Value{name, Standing::environment, ConfigEntry::Kind::text, {text}};
   }
   if (!found || !is_flag(option)) return found;
   const std::string& text = found->values.front();
-  const bool on = text == "1" || text == "true" || text == "yes" || text == "on";
-  const bool off = text == "0" || text == "false" || text == "no" || text == "off";
-  if (!on && !off) {
+  const auto truth = truth_of(text);
+  if (!truth) {
     refuse(found->place + "=" + text + " is neither true nor false: --" +
            option.get_lnames().front() + " takes no value");
   }
-  return Value{found->place, ConfigEntry::Kind::boolean, {on ? "true" : "false"}};
+  return Value{
+      found->place, Standing::environment, ConfigEntry::Kind::boolean, {*truth ? "true" : "false"}};
 }
 
 /// The entry of a command's own table, else the one above all tables.
@@ -157,7 +166,9 @@ std::optional<Value> from_file(const CLI::Option& option, const std::string& com
       found = &entry;
     }
     if (found == nullptr) continue;
-    return Value{file + ":" + std::to_string(found->line), found->kind, found->values};
+    return Value{file + ":" + std::to_string(found->line),
+                 table.empty() ? Standing::above_tables : Standing::own_table, found->kind,
+                 found->values};
   }
   return std::nullopt;
 }
@@ -219,16 +230,92 @@ void drop_config_flag(std::vector<std::string>& words) {
   }
 }
 
-/// Whether the line has said the opposite, or the same in another engine's words.
-bool is_said_otherwise(const CLI::App& command, const CLI::Option& option) {
-  const auto is_given = [](const CLI::Option* other) {
-    return other != nullptr && other->count() > 0;
-  };
-  const auto& excluded = option.get_excludes();
-  if (std::any_of(excluded.begin(), excluded.end(), is_given)) return true;
-  if (option.check_lname("attn-dp")) return is_given(command.get_option_no_throw("--dp-size"));
-  const bool is_sglang = option.check_lname("dp-size") || option.check_lname("enable-dp-attention");
-  return is_sglang && is_given(command.get_option_no_throw("--attn-dp"));
+/// What one command's flags are, wherever they are said.
+class Source {
+ public:
+  Source(const CLI::App& command, const Lookup& variable)
+      : command_(command), path_(path_of(command)), variable_(variable) {}
+
+  /// Nothing for a flag that nobody gives.
+  std::optional<Value> find(const CLI::Option& option) const {
+    auto value = from_environment(option, variable_);
+    if (!value) value = from_file(option, path_, entries_, file_);
+    return value;
+  }
+
+  /// Reads the file that the line or the environment names, if one does.
+  void read_file(const CLI::App& app) {
+    std::string named_by;
+    const CLI::Option* const config = command_.get_option("--config");
+    if (config->count() > 1) refuse("--config is given more than once: a command takes one file");
+    if (config->count() > 0) {
+      file_ = config->results().front();
+      named_by = "--config " + file_;
+    } else if (const char* text = lookup_text(variable_, "COHORT_CONFIG")) {
+      file_ = text;
+      named_by = "COHORT_CONFIG=" + file_;
+    }
+    if (file_.empty()) return;
+    entries_ = read_config_file(file_, named_by);
+    app_ = &app;
+  }
+
+  /// Every entry of the file, against all commands.
+  void check_file() const {
+    for (const ConfigEntry& entry : entries_) {
+      check_entry(entry, *app_, file_ + ":" + std::to_string(entry.line));
+    }
+  }
+
+  /// Whether --json is said. Of a variable or an entry that says neither yes nor no it is not:
+  /// that is an error of its own.
+  bool wants_json() const {
+    const CLI::Option* const json = find_option(command_, "json");
+    if (json == nullptr) return false;
+    if (json->count() > 0) return true;
+    try {
+      const auto value = find(*json);
+      return value && value->kind == ConfigEntry::Kind::boolean && value->values.front() == "true";
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+ private:
+  const CLI::App& command_;
+  std::string path_;
+  const Lookup& variable_;
+  const CLI::App* app_ = nullptr;
+  std::string file_;
+  std::vector<ConfigEntry> entries_;
+};
+
+/// What environment and file say of a command's flags, but for what the line or a higher place
+/// says otherwise.
+std::vector<std::pair<const CLI::Option*, Value>> values_that_count(const CLI::App& command,
+                                                                    const Source& source) {
+  std::vector<std::pair<const CLI::Option*, Value>> found;
+  std::vector<GivenFlag> given;
+  for (const CLI::Option* option : command.get_options()) {
+    if (!is_configurable(*option)) continue;
+    const std::string& name = option->get_lnames().front();
+    if (option->count() > 0) {
+      given.push_back({name, Standing::command_line, option->results().back()});
+      continue;
+    }
+    auto value = source.find(*option);
+    if (!value) continue;
+    const bool off = value->kind == ConfigEntry::Kind::boolean && value->values.front() == "false";
+    if (!off && !value->values.empty()) {
+      given.push_back({name, value->standing, value->values.front()});
+    }
+    found.emplace_back(option, std::move(*value));
+  }
+  const std::vector<std::string> without = outranked(given);
+  std::erase_if(found, [&](const auto& each) {
+    return std::ranges::find(without, each.first->get_lnames().front()) != without.end();
+  });
+  return found;
 }
 
 void add_config_flag_below(CLI::App& app, const std::shared_ptr<std::string>& file) {
@@ -261,52 +348,47 @@ void add_config_flag(CLI::App& app) {
   add_config_flag_below(app, std::make_shared<std::string>());
 }
 
-Settings complete_command_line(CLI::App& app, int argument_count, const char* const* arguments,
-                               const Lookup& variable) {
-  Settings settings{.arguments = {arguments, arguments + argument_count}};
+void complete_command_line(CLI::App& app, int argument_count, const char* const* arguments,
+                           const Lookup& variable, Settings& settings) {
+  settings.arguments = {arguments, arguments + argument_count};
   // The callbacks of commands own what their options are stored in, so they stay as they are.
   app.parse_complete_callback([] { throw Parsed{}; });
   try {
     app.parse(argument_count, arguments);
   } catch (const Parsed&) {
   } catch (const CLI::Success&) {
-    return settings;  // only help is asked for
+    return;  // only help is asked for
   } catch (const CLI::ParseError&) {
     // Said by the parse that follows, unless what is added mends it.
   }
   const CLI::App* command = &app;
   while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
-  if (command == &app) return settings;
+  if (command == &app) {
+    // No command is chosen, or none that there is: whoever sets the variable reads documents.
+    const char* const text = lookup_text(variable, "COHORT_JSON");
+    settings.json = text != nullptr && truth_of(text).value_or(false);
+    return;
+  }
   settings.command = path_of(*command);
 
-  std::string file;
-  const CLI::Option* const config = command->get_option("--config");
-  if (config->count() > 0) {
-    file = config->results().back();
-  } else if (const char* text = lookup_text(variable, "COHORT_CONFIG")) {
-    file = text;
-  }
-  const std::vector<ConfigEntry> entries =
-      file.empty() ? std::vector<ConfigEntry>{} : read_config_file(file);
-  for (const ConfigEntry& entry : entries) {
-    check_entry(entry, app, file + ":" + std::to_string(entry.line));
-  }
+  Source source(*command, variable);
+  settings.json = source.wants_json();
+  source.read_file(app);
+  settings.json = source.wants_json();
+  source.check_file();
 
   std::vector<std::string> added;
-  for (const CLI::Option* option : command->get_options()) {
-    if (!is_configurable(*option) || option->count() > 0) continue;
-    if (is_said_otherwise(*command, *option)) continue;
-    auto value = from_environment(*option, variable);
-    if (!value) value = from_file(*option, settings.command, entries, file);
-    if (!value) continue;
-    settings.origins.push_back({"--" + option->get_lnames().front(), value->place});
-    for (std::string& word : words_of(*option, std::move(*value))) added.push_back(std::move(word));
+  std::vector<Settings::Origin> origins;
+  for (auto& [option, value] : values_that_count(*command, source)) {
+    origins.push_back({"--" + option->get_lnames().front(), value.place});
+    for (std::string& word : words_of(*option, std::move(value))) added.push_back(std::move(word));
   }
+  // Only now: errors so far name the place themselves.
+  settings.origins = std::move(origins);
   drop_config_flag(settings.arguments);
   // What stands behind "--" is another program's.
   const auto end = std::find(settings.arguments.begin(), settings.arguments.end(), "--");
   settings.arguments.insert(end, added.begin(), added.end());
-  return settings;
 }
 
 }  // namespace cohort

@@ -24,6 +24,8 @@ struct Settings {
   std::string command{};               ///< "bench layer"; empty if none is chosen
   std::vector<std::string> arguments;  ///< the program's name first
   std::vector<Origin> origins{};
+  /// Whether --json is said, as far as that is known: errors before the end of it ask, too.
+  bool json = false;
 
   /// `message` with the places of those added flags that it names.
   std::string explain(const std::string& message) const;
@@ -35,8 +37,10 @@ void add_config_flag(CLI::App& app);
 /// Completes a command line: a flag that it does not give is taken from the environment, else from
 /// the file that `--config` or COHORT_CONFIG names. `app` has all commands and is used up: it
 /// parses the line, and runs none of them. `variable` looks up the environment. Reads the file.
-/// Local. Throws: Error{usage, corrupt} naming file and line, or the variable.
-Settings complete_command_line(CLI::App& app, int argument_count, const char* const* arguments,
-                               const std::function<const char*(const char*)>& variable);
+/// `settings` holds what is known so far even where it throws. Local.
+/// Throws: Error{usage, corrupt} naming file and line, or the variable.
+void complete_command_line(CLI::App& app, int argument_count, const char* const* arguments,
+                           const std::function<const char*(const char*)>& variable,
+                           Settings& settings);
 
 }  // namespace cohort

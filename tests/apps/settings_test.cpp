@@ -101,6 +101,52 @@ TEST_F(SettingsOfCommands, AFlagComesBeforeItsOppositeAndBeforeOtherWordsForIt) 
               HasSubstr("no-such-file"));
 }
 
+/// What `generate` refuses before it opens a model, or that there is none.
+TEST_F(SettingsOfCommands, TheHigherOfTwoOppositesCounts) {
+  const std::string none = "no-such-file";
+  const std::vector<std::string> words{"generate", "--config", file_, "--model", none};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), words.begin(), words.end());
+    return refusal(more);
+  };
+  write("quiet = true\n");
+  {
+    const Variable verbose("COHORT_VERBOSE", "1");
+    EXPECT_THAT(with({}), HasSubstr(none));
+    const Variable quiet("COHORT_QUIET", "1");
+    EXPECT_THAT(with({}), HasSubstr("--quiet excludes --verbose")) << "equal standing";
+    EXPECT_THAT(with({"-q"}), HasSubstr(none));
+  }
+  write("quiet = true\n[generate]\nverbose = true\n");
+  EXPECT_THAT(with({}), HasSubstr(none)) << "a command's own table comes first";
+  write("symmetric = 'off'\nranks = 2\n");
+  EXPECT_THAT(with({"--enable-symm-mem", "--tp", "4"}), HasSubstr(none));
+  EXPECT_THAT(with({"--tp", "4", "--ranks", "2"}), HasSubstr("--ranks 2 contradicts --tp 4"));
+  write("tp = 8\n");
+  EXPECT_THAT(with({"--ranks", "2"}), HasSubstr(none));
+}
+
+TEST_F(SettingsOfCommands, APastedCommandStandsWhereFromIsGiven) {
+  const std::string command = "sglang serve --tp 4";
+  const auto from = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--from", command, "--config", file_});
+    return sizes(more);
+  };
+  write("tp = 8\nattn-dp = 2\n");
+  EXPECT_EQ(from({}).at("tp"), 4);
+  EXPECT_EQ(from({}).at("attn_dp"), 1) << "what the command does not name is 1";
+  EXPECT_EQ(from({"--tp", "2"}).at("tp"), 2);
+  const Variable tp("COHORT_TP", "16");
+  EXPECT_EQ(from({}).at("tp"), 4);
+  const Variable variable("COHORT_FROM", "sglang serve --tp 32 --attn-cp-size 2");
+  EXPECT_EQ(sizes({"--config", file_}).at("tp"), 16) << "both are variables";
+  EXPECT_EQ(sizes({"--config", file_}).at("attn_cp"), 2);
+  EXPECT_EQ(sizes({"--config", file_}).at("attn_dp"), 1);
+  EXPECT_EQ(sizes({"--config", file_, "--tp", "2"}).at("tp"), 2);
+  const auto text = test::run_command({"groups", "--tp", "2", "--from", command});
+  EXPECT_THAT(text.output, HasSubstr("note      --tp 2 is given besides and counts, not --tp 4\n"));
+}
+
 TEST_F(SettingsOfCommands, AnEmptyVariableSaysNothing) {
   const Variable tp("COHORT_TP", "");
   EXPECT_EQ(sizes({}).at("tp"), 1);
@@ -169,6 +215,39 @@ TEST_F(SettingsOfCommands, JsonFromTheEnvironmentHoldsForErrorsToo) {
   EXPECT_EQ(nlohmann::json::parse(outcome.output).at("error").at("code"), "usage");
 }
 
+/// Whether the refusal of these words is a document.
+bool is_document(const std::vector<std::string>& words) {
+  const auto outcome = test::run_command(words);
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_NE(outcome.output.empty(), outcome.errors.empty());
+  if (outcome.output.empty()) return false;
+  EXPECT_EQ(nlohmann::json::parse(outcome.output).at("error").at("code").is_string(), true);
+  return true;
+}
+
+TEST_F(SettingsOfCommands, ErrorsOfTheFileAreDocumentsAsFarAsThatIsKnown) {
+  const std::vector<std::string> words{"groups", "--config", file_};
+  write("json = true\nattn-dq = 2\n");
+  EXPECT_TRUE(is_document(words)) << "the file is one, and holds an unknown key";
+  EXPECT_FALSE(is_document({"completion", "bash", "--config", file_})) << "it has no --json";
+  write("[plan]\njson = true\n[groups]\ntp = true\n");
+  EXPECT_FALSE(is_document(words)) << "of another command";
+  write("[groups]\njson = true\ntp = true\n");
+  EXPECT_TRUE(is_document(words));
+  {
+    const Variable json("COHORT_JSON", "0");
+    EXPECT_FALSE(is_document(words)) << "the variable comes before the file";
+  }
+  write("json = true\ntp = [\n");
+  EXPECT_FALSE(is_document(words)) << "what is no TOML says nothing";
+  EXPECT_TRUE(is_document({"groups", "--json", "--config", file_}));
+  const Variable json("COHORT_JSON", "1");
+  EXPECT_TRUE(is_document(words));
+  EXPECT_TRUE(is_document({"groups", "--config", "/nowhere"}));
+  EXPECT_TRUE(is_document({"gruops"})) << "whoever sets the variable reads documents";
+  EXPECT_FALSE(is_document({"completion", "tcsh"}));
+}
+
 TEST_F(SettingsOfCommands, TheGpuOfARankIsNotTheKindOfMemory) {
   const Variable device("COHORT_DEVICE", "3");
   EXPECT_THAT(refusal({"bench", "--ranks", "1"}), testing::Not(HasSubstr("--device")));
@@ -186,6 +265,13 @@ TEST_F(SettingsOfCommands, AFileThatCannotBeReadIsNamed) {
   EXPECT_EQ(refusal({"groups", "--config", file_}),
             "cohort: error: --config FILE: No such file or directory\n");
   EXPECT_EQ(refusal({"groups", "--config", "/"}), "cohort: error: --config /: Is a directory\n");
+  EXPECT_EQ(refusal({"groups", "--config", "a", "--config", "b"}),
+            "cohort: error: --config is given more than once: a command takes one file\n");
+  {
+    const Variable config("COHORT_CONFIG", file_);
+    EXPECT_EQ(refusal({"groups"}),
+              "cohort: error: COHORT_CONFIG=FILE: No such file or directory\n");
+  }
   write(std::string(2 << 20, '#'));
   EXPECT_THAT(refusal({"groups", "--config", file_}), HasSubstr("longer than 1 MiB"));
 }
