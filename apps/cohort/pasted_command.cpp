@@ -2,16 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <initializer_list>
 #include <map>
-#include <span>
 #include <string_view>
 #include <utility>
 
 #include <cohort/error.hpp>
 
 #include "pasted_program.hpp"
+#include "pasted_words.hpp"
 
 namespace cohort {
 
@@ -23,163 +22,9 @@ using Count = std::optional<std::uint32_t>;
   throw Error(ErrorCode::usage, problem, std::nullopt, "arguments");
 }
 
-/// What a flag of an engine is about.
-enum class Topic { tp, pp, dp, attn_dp, cp, ep, moe_dp, dcp, nodes, dp_attention, a2a, experts };
-
-struct Spelling {
-  std::string_view name;
-  Topic topic;
-};
-
-constexpr std::array kSglang{
-    Spelling{"--tp", Topic::tp},
-    Spelling{"--tp-size", Topic::tp},
-    Spelling{"--tensor-parallel-size", Topic::tp},
-    Spelling{"--pp", Topic::pp},
-    Spelling{"--pp-size", Topic::pp},
-    Spelling{"--pipeline-parallel-size", Topic::pp},
-    Spelling{"--dp", Topic::dp},
-    Spelling{"--dp-size", Topic::dp},
-    Spelling{"--data-parallel-size", Topic::dp},
-    Spelling{"--attn-dp-size", Topic::attn_dp},
-    Spelling{"--attn-cp-size", Topic::cp},
-    Spelling{"--attention-context-parallel-size", Topic::cp},
-    Spelling{"--ep", Topic::ep},
-    Spelling{"--ep-size", Topic::ep},
-    Spelling{"--expert-parallel-size", Topic::ep},
-    Spelling{"--moe-dp-size", Topic::moe_dp},
-    Spelling{"--moe-data-parallel-size", Topic::moe_dp},
-    Spelling{"--dcp-size", Topic::dcp},
-    Spelling{"--decode-context-parallel-size", Topic::dcp},
-    Spelling{"--nnodes", Topic::nodes},
-    Spelling{"--enable-dp-attention", Topic::dp_attention},
-    Spelling{"--moe-a2a-backend", Topic::a2a},
-};
-
-constexpr std::array kVllm{
-    Spelling{"-tp", Topic::tp},      Spelling{"--tensor-parallel-size", Topic::tp},
-    Spelling{"-pp", Topic::pp},      Spelling{"--pipeline-parallel-size", Topic::pp},
-    Spelling{"-dp", Topic::dp},      Spelling{"--data-parallel-size", Topic::dp},
-    Spelling{"-pcp", Topic::cp},     Spelling{"--prefill-context-parallel-size", Topic::cp},
-    Spelling{"-dcp", Topic::dcp},    Spelling{"--decode-context-parallel-size", Topic::dcp},
-    Spelling{"-n", Topic::nodes},    Spelling{"--nnodes", Topic::nodes},
-    Spelling{"-ep", Topic::experts}, Spelling{"--enable-expert-parallel", Topic::experts},
-};
-
 /// SGLang gives every rank a part of the experts with these, whatever --ep-size says.
 constexpr std::array<std::string_view, 7> kExchangingBackends{
     "deepep", "mooncake", "flashinfer", "mori", "nixl", "ascend_fuseep", "megamoe"};
-
-bool takes_value(Topic topic) {
-  return topic != Topic::dp_attention && topic != Topic::experts;
-}
-
-struct Given {
-  std::string text;  ///< "--tp-size 8"
-  std::string value;
-  std::uint32_t count = 1;
-};
-
-/// The words behind the program of one command, sorted by what they are about.
-struct Words {
-  std::map<Topic, Given> given;
-  std::vector<std::string> ignored;
-  std::vector<std::string> notes;
-};
-
-std::uint32_t count_of(const std::string& text, const std::string& value) {
-  std::uint32_t count = 0;
-  const char* const end = value.data() + value.size();
-  const auto [stop, error] = std::from_chars(value.data(), end, count);
-  if (error != std::errc{} || stop != end || count == 0 || count > kWorldSizeMax) {
-    refuse("--from: " + text + ": '" + value + "' is not a whole number from 1 to " +
-           std::to_string(kWorldSizeMax) +
-           (value.find_first_of("$`") == std::string::npos ? "" : "; put its value there"));
-  }
-  return count;
-}
-
-/// The flags of the engine whose command is read, and those of the other one.
-struct Dialect {
-  std::string engine;
-  std::span<const Spelling> own;
-  std::span<const Spelling> other;
-};
-
-const Spelling* spelling_of(const std::string& name, std::span<const Spelling> known) {
-  for (const Spelling& spelling : known) {
-    // Both engines take flags cut short: --tensor-parallel.
-    const bool is_short = spelling.name.starts_with("--") && spelling.name == name + "-size";
-    if (spelling.name == name || is_short) return &spelling;
-  }
-  return nullptr;
-}
-
-/// A spelling of the other engine, where it can mean only one thing: to ignore `-tp 8` would make
-/// one rank of eight.
-const Spelling* borrowed_spelling(const std::string& name, const Dialect& dialect) {
-  constexpr std::array kShared{Topic::tp, Topic::pp, Topic::dp, Topic::dcp};
-  const Spelling* const other = spelling_of(name, dialect.other);
-  if (other == nullptr || std::ranges::find(kShared, other->topic) == kShared.end()) return nullptr;
-  const Spelling* own = nullptr;
-  for (const Spelling& spelling : dialect.own) {
-    if (spelling.topic == other->topic) own = &spelling;
-  }
-  return own;
-}
-
-/// Word processors make dashes of hyphens.
-void refuse_dash(const std::string& word) {
-  for (const std::string_view dash : {"\xE2\x80\x93", "\xE2\x80\x94", "\xE2\x88\x92"}) {
-    if (word.starts_with(dash)) {
-      refuse("--from: '" + word + "' begins with a dash that is no hyphen: write -- or -");
-    }
-  }
-}
-
-Words sort_words(const ShellCommand& words, const Dialect& dialect) {
-  Words sorted;
-  for (std::size_t at = 0; at < words.size();) {
-    const std::string& word = words[at++];
-    refuse_dash(word);
-    const std::size_t equals = word.starts_with("-") ? word.find('=') : std::string::npos;
-    std::string name = word.substr(0, equals);
-    if (name.starts_with("--")) std::replace(name.begin(), name.end(), '_', '-');
-    std::string text = word;
-    const auto is_value = [&] { return at < words.size() && !words[at].starts_with("-"); };
-    const Spelling* spelling = spelling_of(name, dialect.own);
-    if (spelling == nullptr) {
-      spelling = borrowed_spelling(name, dialect);
-      if (spelling != nullptr) {
-        sorted.notes.push_back(dialect.engine + " has no " + name + ": it is read as " +
-                               std::string(spelling->name));
-      }
-    }
-    if (spelling == nullptr) {
-      while (word.starts_with("-") && equals == std::string::npos && is_value()) {
-        text += " " + words[at++];
-      }
-      sorted.ignored.push_back(text);
-      if (name == "--config") sorted.notes.push_back(text + ": sizes in that file are not read");
-      continue;
-    }
-    Given given{text, equals == std::string::npos ? "" : word.substr(equals + 1)};
-    if (takes_value(spelling->topic) && equals == std::string::npos) {
-      if (!is_value()) refuse("--from: " + name + " of the command has no value");
-      given.value = words[at++];
-      given.text += " " + given.value;
-    }
-    if (takes_value(spelling->topic) && spelling->topic != Topic::a2a) {
-      given.count = count_of(name, given.value);
-    }
-    const auto [known_one, is_new] = sorted.given.emplace(spelling->topic, given);
-    const Given& first = known_one->second;
-    if (!is_new && (first.count != given.count || first.value != given.value)) {
-      refuse("--from: " + first.text + " contradicts " + given.text + ": the command has both");
-    }
-  }
-  return sorted;
-}
 
 /// Turns what was found into this library's sizes.
 class Translation {
@@ -288,6 +133,24 @@ void translate_sglang(Translation& words) {
   words.set_hosts(words.product({Topic::tp, Topic::pp}));
 }
 
+/// vLLM says how many replicas a host has, each of `replica_ranks`.
+void set_hosts_of_replicas(Translation& words, std::uint32_t replica_ranks) {
+  const Given& local = *words.find(Topic::local_dp);
+  const std::uint32_t dp = words.count(Topic::dp);
+  if (words.find(Topic::nodes) != nullptr) {
+    words.note_flag(Topic::local_dp, "");
+    return;
+  }
+  if (words.count(Topic::pp) > 1 || local.count > dp || dp % local.count != 0) {
+    words.note_flag(Topic::local_dp, "");
+    words.note(local.text + ": hosts of that kind cannot be shown here; all ranks are on one");
+    return;
+  }
+  const std::uint32_t per_host = local.count * replica_ranks;
+  words.set(&LayoutFlags::ranks_per_host, per_host);
+  words.note_flag(Topic::local_dp, "--ranks-per-host " + std::to_string(per_host));
+}
+
 /// vLLM multiplies its sizes where SGLang divides by them: a replica of attention has --tensor-
 /// parallel-size ranks of its own, and experts lie over the ranks of all replicas.
 void translate_vllm(Translation& words) {
@@ -322,6 +185,7 @@ void translate_vllm(Translation& words) {
         "ranks of a stage have neighbouring numbers");
   }
   words.set_hosts(words.product({Topic::tp, Topic::dp, Topic::cp, Topic::pp}));
+  if (words.find(Topic::local_dp) != nullptr) set_hosts_of_replicas(words, width / dp);
 }
 
 /// What else there is to say of how the command starts its server.
@@ -335,9 +199,8 @@ void note_starter(const PastedProgram& program, PastedCommand& pasted) {
 PastedCommand read_program(const PastedProgram& program) {
   const bool sglang = program.engine == PastedEngine::sglang;
   PastedCommand pasted;
-  pasted.engine = sglang ? "SGLang" : "vLLM";
-  Words words = sglang ? sort_words(program.words, {pasted.engine, kSglang, kVllm})
-                       : sort_words(program.words, {pasted.engine, kVllm, kSglang});
+  pasted.engine = name_of(program.engine);
+  Words words = sort_words(program.words, program.engine);
   pasted.ignored = program.before;
   pasted.ignored.insert(pasted.ignored.end(), words.ignored.begin(), words.ignored.end());
   pasted.notes = words.notes;

@@ -12,7 +12,7 @@ namespace {
 // A script in a script: nobody nests deeper.
 constexpr int kScriptDepthMax = 2;
 
-std::string name_of(const std::string& word) {
+std::string base_name(const std::string& word) {
   return word.substr(word.rfind('/') + 1);
 }
 
@@ -26,7 +26,7 @@ struct Place {
 std::optional<Place> find_command(const ShellCommand& words) {
   for (std::size_t at = 0; at < words.size(); ++at) {
     const std::string& word = words[at];
-    const std::string name = name_of(word);
+    const std::string name = base_name(word);
     const bool serves = at + 1 < words.size() && words[at + 1] == "serve";
     if (word == "sglang.launch_server" || name == "launch_server.py") {
       return Place{PastedEngine::sglang, at, at + 1};
@@ -47,7 +47,7 @@ std::optional<Place> find_command(const ShellCommand& words) {
 std::optional<Place> find_image(const ShellCommand& words) {
   const auto run = std::find(words.begin(), words.end(), "run");
   for (auto word = run; word != words.end(); ++word) {
-    const std::string name = name_of(*word);
+    const std::string name = base_name(*word);
     if (word->starts_with("-") || !name.starts_with("vllm-openai")) continue;
     // What comes before the flags is all of it.
     const auto behind = static_cast<std::size_t>(word - words.begin()) + 1;
@@ -57,7 +57,7 @@ std::optional<Place> find_image(const ShellCommand& words) {
 }
 
 bool is_shell(const std::string& word) {
-  const std::string name = name_of(word);
+  const std::string name = base_name(word);
   return name == "sh" || name == "bash" || name == "dash" || name == "zsh";
 }
 
@@ -69,7 +69,7 @@ std::size_t find_script(const ShellCommand& words) {
     while (at < words.size() && words[at].starts_with("-") && !words[at].ends_with("c")) ++at;
     if (at + 1 < words.size() && words[at].starts_with("-")) return at + 1;
   }
-  const bool is_remote = name_of(words.front()) == "ssh" && words.size() > 2;
+  const bool is_remote = base_name(words.front()) == "ssh" && words.size() > 2;
   return is_remote ? words.size() - 1 : words.size();
 }
 
@@ -86,7 +86,7 @@ bool is_variable(const std::string& word) {
 std::size_t interpreter_of(const ShellCommand& words, std::size_t program) {
   std::size_t at = program;
   while (at > 0 && words[at - 1].starts_with("-")) --at;
-  if (at > 0 && name_of(words[at - 1]).starts_with("python")) return at - 1;
+  if (at > 0 && base_name(words[at - 1]).starts_with("python")) return at - 1;
   return program > 0 && words[program - 1] == "-m" ? program - 1 : program;
 }
 
@@ -113,7 +113,7 @@ std::vector<std::string> describe_before(const ShellCommand& words, std::size_t 
 bool has_torchrun(const ShellCommand& words, std::size_t end) {
   return std::any_of(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(end),
                      [](const std::string& word) {
-                       return name_of(word) == "torchrun" || word == "torch.distributed.run" ||
+                       return base_name(word) == "torchrun" || word == "torch.distributed.run" ||
                               word == "torch.distributed.launch";
                      });
 }

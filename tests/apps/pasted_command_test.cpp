@@ -228,6 +228,25 @@ TEST(PastedCommand, CommandsOfSeveralNodesMayBePastedTogether) {
   EXPECT_THAT(refusal("sglang serve --tp 8; sglang serve --tp 4"), HasSubstr("different sizes"));
 }
 
+TEST(PastedCommand, ReplicasOfAHostSayHowManyHostsThereAre) {
+  const std::string text = "vllm serve m -tp 2 -dp 16 --data-parallel-size-local 4";
+  EXPECT_EQ(read(text), (LayoutSizes{.tp = 32, .attn_dp = 16, .ranks_per_host = 8}));
+  EXPECT_EQ(read(text + "\nvllm serve m --headless -tp 2 -dp 16 --data-parallel-size-local 4 "
+                        "--data-parallel-start-rank 4")
+                .ranks_per_host,
+            8U);
+  for (const char* none : {"-dpl 0", "-dpl=0"}) {
+    const std::string front = std::string("vllm serve -dp 2 ") + none;
+    EXPECT_EQ(read(front), (LayoutSizes{.tp = 2, .attn_dp = 2}));
+    EXPECT_THAT(read_pasted_command(front).ignored, ElementsAre(none));
+  }
+  for (const char* uneven :
+       {"vllm serve -dp 3 -dpl 2", "vllm serve -dp 2 -dpl 4", "vllm serve -dp 4 -dpl 2 -pp 2"}) {
+    EXPECT_EQ(read(uneven).ranks_per_host, 0U);
+    EXPECT_THAT(notes_of({}, uneven), testing::Contains(HasSubstr("cannot be shown here")));
+  }
+}
+
 TEST(PastedCommand, SpellingsOfTheOtherEngineAreReadWithANote) {
   EXPECT_EQ(read("sglang serve -tp 8 -dcp 2"), (LayoutSizes{.tp = 8, .dcp = 2}));
   EXPECT_THAT(notes_of({}, "sglang serve -tp 8"),

@@ -361,6 +361,13 @@ def settings():
                  **torchrun(MASTER_PORT="70000")),
         plain("bench", "started by torchrun", "", "torchrun", **torchrun()),
         plain("groups", "a pasted command of nobody", "--from ls", "--from"),
+        Row("groups: a pasted command of too many ranks",
+            ["groups", "--from", "sglang serve --tp 65536 --pp-size 65536 --nnodes 2"],
+            ["--from", "--pp-size 65536", "more than 65536 ranks"]),
+        Row("groups: a pasted command that is cut short",
+            ["groups", "--from", "vllm serve --port $(cat port"], ["--from", "not closed"]),
+        plain("groups", "no file of the variable", "", "COHORT_CONFIG=no.toml", "No such file",
+              environment={"COHORT_CONFIG": "no.toml"}),
     ]  # fmt: skip
 
 
