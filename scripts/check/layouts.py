@@ -10,7 +10,7 @@ import xml.etree.ElementTree
 # A library has to export something to be read.
 ROOT_SYMBOL = '\nextern "C" __attribute__((visibility("default"))) void cohort_types() {}\n'
 SHORTER = (
-    (re.compile(r"std::(__cxx11::)?basic_string<char, .*?, std::allocator<char> ?>"), "std::string"),
+    (re.compile(r"std::(__cxx11::)?basic_string<char, .*?allocator<char> ?>"), "std::string"),
     (re.compile(r"std::basic_string_view<char, std::char_traits<char> ?>"), "std::string_view"),
     (re.compile(r", std::allocator<[^<>]*(<[^<>]*>)?[^<>]*>"), ""),
     (re.compile(r", std::(less|default_delete)<[^<>]*(<[^<>]*>)?[^<>]*>"), ""),
@@ -73,7 +73,8 @@ class Types:
             return self.name(inner) + lengths
         if element.tag == "function-type":
             returned = element.find("return")
-            arguments = ", ".join(self.name(one.get("type-id")) for one in element.iter("parameter"))
+            parameters = element.iter("parameter")
+            arguments = ", ".join(self.name(one.get("type-id")) for one in parameters)
             return f"{self.name(returned.get('type-id'))}({arguments})"
         name = self.scopes[identifier] + element.get("name")
         for pattern, shorter in SHORTER:
