@@ -196,6 +196,29 @@ void note_starter(const PastedProgram& program, PastedCommand& pasted) {
                          " starts its ranks itself: this is the layout of one such server");
 }
 
+bool ends_like_a_secret(std::string_view name) {
+  std::string lower(name);
+  for (char& letter : lower)
+    letter = letter >= 'A' && letter <= 'Z' ? letter + ('a' - 'A') : letter;
+  constexpr std::array<std::string_view, 4> kSecrets{"key", "token", "secret", "password"};
+  return std::ranges::any_of(kSecrets, [&](auto secret) { return lower.ends_with(secret); });
+}
+
+/// "--api-key ..." for "--api-key sk-1": what is pasted here is pasted on.
+std::string without_secrets(const std::string& text) {
+  std::string shown;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find_first_of("= ", at), text.size());
+    const std::string_view name = std::string_view(text).substr(at, end - at);
+    shown += text.substr(at, end + 1 - at);
+    at = end + 1;
+    if (end == text.size() || !ends_like_a_secret(name)) continue;
+    shown += "...";
+    at = std::min(text.find(' ', at), text.size());
+  }
+  return shown;
+}
+
 PastedCommand read_program(const PastedProgram& program) {
   const bool sglang = program.engine == PastedEngine::sglang;
   PastedCommand pasted;
@@ -203,6 +226,7 @@ PastedCommand read_program(const PastedProgram& program) {
   Words words = sort_words(program.words, program.engine);
   pasted.ignored = program.before;
   pasted.ignored.insert(pasted.ignored.end(), words.ignored.begin(), words.ignored.end());
+  std::ranges::transform(pasted.ignored, pasted.ignored.begin(), without_secrets);
   pasted.notes = words.notes;
   note_starter(program, pasted);
   Translation translation(pasted, std::move(words));

@@ -219,6 +219,16 @@ TEST(PastedCommand, TorchrunIsNoLauncherOfServers) {
   EXPECT_EQ(read(text).tp, 4U);
 }
 
+TEST(PastedCommand, SecretsAreNotRepeated) {
+  const PastedCommand pasted = read_pasted_command(
+      "HF_TOKEN=hf_1 NCCL_DEBUG=INFO docker run -e AWS_SECRET=x --env=B_KEY=y image python -m "
+      "sglang.launch_server --api-key sk-1 --admin-api-key=sk-2 --tokenizer-path t --tp 2");
+  EXPECT_THAT(pasted.ignored,
+              ElementsAre("HF_TOKEN=...", "NCCL_DEBUG=INFO",
+                          "docker run -e AWS_SECRET=... --env=B_KEY=... image", "--api-key ...",
+                          "--admin-api-key=...", "--tokenizer-path t"));
+}
+
 TEST(PastedCommand, CommandsOfSeveralNodesMayBePastedTogether) {
   const std::string text =
       "# node 0\nsglang serve --tp 16 --nnodes 2 --node-rank 0\n\n# node 1\nsglang serve --tp 16 "
