@@ -5,15 +5,19 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
+#include <optional>
 #include <ostream>
 #include <system_error>
 #include <utility>
 
 #include <cohort/error.hpp>
 
-#include "backend/host/health_file.hpp"
+#include "base/replace_file.hpp"
 #include "base/unique_fd.hpp"
+#include "descriptor_path.hpp"
+#include "rendezvous/stop_signals.hpp"
 
 namespace cohort {
 
@@ -38,39 +42,56 @@ int obstacle_at(const std::string& path, const struct stat* present) {
   return S_ISDIR(folder.st_mode) ? 0 : ENOTDIR;
 }
 
+/// Ctrl-C and SIGTERM wait as long as it lives, and then have their effect.
+class StopsLater {
+ public:
+  StopsLater() : signals_(std::in_place) {}
+  ~StopsLater() {
+    const std::optional<int> number = signals_->next();
+    signals_.reset();
+    if (number) ::raise(*number);
+  }
+  StopsLater(const StopsLater&) = delete;
+  StopsLater& operator=(const StopsLater&) = delete;
+
+ private:
+  std::optional<rendezvous::StopSignals> signals_;
+};
+
 }  // namespace
 
 OutputFile::OutputFile(std::string flag, std::string path)
-    : flag_(std::move(flag)), path_(std::move(path)), target_(path_) {
-  std::error_code failed;
-  if (std::filesystem::is_symlink(path_, failed)) {
-    const std::filesystem::path led = std::filesystem::weakly_canonical(path_, failed);
-    if (!failed) target_ = led.string();
-  }
+    : flag_(std::move(flag)), path_(std::move(path)) {
   struct stat present {};
-  const bool exists = ::stat(target_.c_str(), &present) == 0;
+  const bool exists = ::stat(path_.c_str(), &present) == 0;
   if (!exists && errno != ENOENT) refuse(errno);
   if (exists && S_ISDIR(present.st_mode)) refuse(EISDIR);
-  if (exists && !S_ISREG(present.st_mode)) {
+  // Nobody would read a file that takes the place of one that is open, such as /dev/stdout.
+  is_direct_ = exists && (!S_ISREG(present.st_mode) || descriptor_of(path_));
+  if (is_direct_) {
     // Opened only to be written to: whoever reads a pipe would take this for its end.
-    is_device_ = true;
-    if (::access(target_.c_str(), W_OK) != 0) refuse(errno);
+    if (::access(path_.c_str(), W_OK) != 0) refuse(errno);
     return;
   }
-  if (const int reason = obstacle_at(target_, exists ? &present : nullptr)) refuse(reason);
+  if (const int reason = obstacle_at(end_of_links(path_), exists ? &present : nullptr)) {
+    refuse(reason);
+  }
 }
 
 void OutputFile::write(const std::string& text) {
-  if (is_device_) return write_directly(text);
-  // Its name is short, so that it fits where the file's own does.
-  const std::string draft = folder_of(target_) + "/.cohort-" + std::to_string(::getpid()) + ".part";
-  if (const int reason = host::replace_file(target_, draft, text)) fail(reason);
+  if (is_direct_) return write_directly(text);
+  int reason = 0;
+  {
+    const StopsLater stops_later;
+    reason = replace_file(path_, text);
+  }
+  if (reason != 0) fail(reason);
 }
 
 void OutputFile::write_directly(const std::string& text) {
-  // Without waiting for somebody who reads a pipe: nobody may ever come.
-  const UniqueFd device(::open(target_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
-  if (!device || ::fcntl(device.get(), F_SETFL, 0) != 0) fail(errno);
+  // Without waiting for somebody who reads a pipe: nobody may ever come. Behind what is in a file.
+  const UniqueFd device(::open(path_.c_str(), O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC));
+  if (!device || ::fcntl(device.get(), F_SETFL, O_APPEND) != 0) fail(errno);
   for (std::size_t written = 0; written < text.size();) {
     const ssize_t count = ::write(device.get(), text.data() + written, text.size() - written);
     if (count < 0 && errno == EINTR) continue;
@@ -89,7 +110,7 @@ void OutputFile::refuse(int reason) const {
 void OutputFile::fail(int reason) const {
   throw Error(ErrorCode::system,
               flag_ + " " + path_ + " cannot be written: " + reason_text(reason) +
-                  (is_device_ ? "" : "; what was there before is untouched"),
+                  (is_direct_ ? "" : "; what was there before is untouched"),
               std::nullopt, "output");
 }
 
@@ -99,7 +120,9 @@ void require_writable_place(const std::string& flag, const std::string& path) {
   const bool is_other = exists && !S_ISREG(present.st_mode) && !S_ISDIR(present.st_mode);
   int reason = exists && S_ISDIR(present.st_mode) ? EISDIR : 0;
   if (!exists && errno != ENOENT) reason = errno;
-  if (reason == 0 && !is_other) reason = obstacle_at(path, exists ? &present : nullptr);
+  if (reason == 0 && !is_other) {
+    reason = obstacle_at(end_of_links(path), exists ? &present : nullptr);
+  }
   if (reason == 0 && !is_other) return;
   throw Error(ErrorCode::usage,
               flag + " " + path + " cannot be written: " +

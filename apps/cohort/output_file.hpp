@@ -14,9 +14,11 @@ class OutputFile {
   /// there.
   OutputFile(std::string flag, std::string path);
 
-  /// Puts `text` in the place of the file, whole or not at all; devices and pipes, which have no
-  /// place to be taken, are written to. Local.
-  /// Throws: Error{system} naming the file and the system's reason; a file that was there stays.
+  /// Puts `text` in the place of the file, whole or not at all; what has no place to be taken is
+  /// written to: devices, pipes, and what this process has open, such as /dev/stdout. Ctrl-C and
+  /// SIGTERM end this process only behind it, so that the file is complete and no draft is left.
+  /// Local. Throws: Error{system} naming the file and the system's reason; a file that was there
+  /// stays.
   void write(const std::string& text);
 
  private:
@@ -26,8 +28,7 @@ class OutputFile {
 
   std::string flag_;
   std::string path_;
-  std::string target_;  // what `path_` leads to, so that a link stays one
-  bool is_device_ = false;
+  bool is_direct_ = false;  // written to, not replaced
 };
 
 /// Throws: Error{usage} naming flag and path unless a regular file can be written there. Local.

@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -81,6 +84,64 @@ TEST_F(OutputFiles, ALinkStaysALink) {
   OutputFile("--output", place("link")).write("new");
   EXPECT_TRUE(std::filesystem::is_symlink(place("link")));
   EXPECT_EQ(content(place("old")), "new");
+}
+
+TEST_F(OutputFiles, ALinkThatLeadsNowhereYetGetsItsFile) {
+  std::filesystem::create_symlink("later", place("link"));
+  OutputFile("--output", place("link")).write("new");
+  EXPECT_TRUE(std::filesystem::is_symlink(place("link")));
+  EXPECT_EQ(content(place("later")), "new");
+  std::filesystem::create_symlink("no/file", place("astray"));
+  EXPECT_THAT(error_of([&] { OutputFile("--output", place("astray")); }, ErrorCode::usage),
+              HasSubstr("No such file"));
+  EXPECT_NO_THROW(require_writable_place("--health-file", place("link")));
+  EXPECT_THAT(
+      error_of([&] { require_writable_place("--health-file", place("astray")); }, ErrorCode::usage),
+      HasSubstr("No such file"));
+}
+
+TEST_F(OutputFiles, AnOpenFileIsWrittenToBehindWhatItHolds) {
+  std::ofstream(place("open")) << "before ";
+  const UniqueFd open_file(::open(place("open").c_str(), O_WRONLY | O_CLOEXEC));
+  // As /dev/stdout where standard output goes into a file.
+  const std::string descriptor = "/proc/self/fd/" + std::to_string(open_file.get());
+  std::filesystem::create_symlink(descriptor, place("link"));
+  OutputFile("--output", place("link")).write("text");
+  EXPECT_EQ(content(place("open")), "before text");
+  EXPECT_EQ(content(descriptor), "before text");
+}
+
+/// How a process ends that SIGTERM meets as a rule while it writes `text`.
+int status_of_interrupted_writer(const std::string& path, const std::string& text) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::signal(SIGTERM, SIG_DFL);
+    OutputFile file("--output", path);
+    sigevent event{};
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGTERM;
+    timer_t timer{};
+    const itimerspec soon{{}, {0, 2'000'000}};
+    if (::timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) ::_exit(1);
+    ::timer_settime(timer, 0, &soon, nullptr);
+    file.write(text);
+    ::sleep(60);
+    ::_exit(1);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  return status;
+}
+
+TEST_F(OutputFiles, ASignalWaitsForTheWholeFile) {
+  const std::string text(64 << 20, 'x');
+  // On a busy machine it may come before the file is begun: then nothing is there.
+  for (int attempt = 0; attempt < 20 && file_count() == 0; ++attempt) {
+    const int status = status_of_interrupted_writer(place("file"), text);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+  }
+  EXPECT_EQ(file_count(), 1U);
+  EXPECT_EQ(content(place("file")).size(), text.size());
 }
 
 TEST_F(OutputFiles, WhatCannotBeWrittenIsSaidAtOnce) {

@@ -68,17 +68,6 @@ Health health_of(std::uint32_t generation, std::size_t rank_count) {
   return health;
 }
 
-TEST_F(HealthFileTest, ReplacesAFileWholeOrNotAtAll) {
-  const std::string draft = path() + ".draft";
-  EXPECT_EQ(replace_file(path(), draft, "one"), 0);
-  EXPECT_EQ(replace_file(path(), draft, "another"), 0);
-  EXPECT_EQ(text(), "another");
-  EXPECT_EQ(replace_file(path(), (folder_ / "none" / "draft").string(), "lost"), ENOENT);
-  EXPECT_NE(replace_file(folder_.string(), draft, "over a folder"), 0);
-  EXPECT_EQ(text(), "another");
-  EXPECT_EQ(files(), 1U) << "a draft is left";
-}
-
 TEST_F(HealthFileTest, IsCompleteAtEveryRead) {
   Agreement agreement;
   std::atomic<std::uint32_t> version{0};

@@ -1,12 +1,9 @@
 #include "backend/host/health_file.hpp"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -15,6 +12,7 @@
 #include "backend/host/system_error.hpp"
 #include "backend/host/wait_mark.hpp"
 #include "base/log.hpp"
+#include "base/replace_file.hpp"
 
 namespace cohort::host {
 namespace {
@@ -23,15 +21,6 @@ using std::chrono::steady_clock;
 
 // Ranks that leave at the same moment: how often one of them looks again whether it told the last.
 constexpr int kLastLooks = 3;
-
-/// In the folder of `path`, and of no other writer of this machine.
-std::string draft_of(const std::string& path) {
-  static std::atomic<unsigned> count{0};
-  const std::filesystem::path file(path);
-  const std::string name = "." + file.filename().string() + "." + std::to_string(::getpid()) + "-" +
-                           std::to_string(++count) + ".tmp";
-  return (file.parent_path() / name).string();
-}
 
 bool same_ends(const Health& one, const Health& other) {
   if (one.fault.has_value() != other.fault.has_value()) return false;
@@ -47,28 +36,9 @@ bool same_ends(const Health& one, const Health& other) {
 
 }  // namespace
 
-int replace_file(const std::string& path, const std::string& draft_path, std::string_view text) {
-  const UniqueFd file(::open(draft_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!file) return errno;
-  const auto give_up = [&] {
-    const int reason = errno;
-    ::unlink(draft_path.c_str());
-    return reason;
-  };
-  while (!text.empty()) {
-    const ssize_t count = ::write(file.get(), text.data(), text.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return give_up();
-    text.remove_prefix(static_cast<std::size_t>(count));
-  }
-  if (std::rename(draft_path.c_str(), path.c_str()) != 0) return give_up();
-  return 0;
-}
-
 HealthFile::HealthFile(const std::string& path, const Shared& shared, std::function<Health()> ask)
     // The program may change its working directory.
     : path_(std::filesystem::absolute(path).string()),
-      draft_path_(draft_of(path_)),
       shared_(shared),
       ask_(std::move(ask)),
       interrupt_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -137,7 +107,7 @@ void HealthFile::write(const Health& health) noexcept {
   shared_.writer.store(shared_.self.index(), std::memory_order_relaxed);
   shared_.written_ns.store(to_ns(steady_clock::now()), std::memory_order_relaxed);
   try {
-    const int reason = replace_file(path_, draft_path_, to_json(health) + "\n");
+    const int reason = replace_file(path_, to_json(health) + "\n");
     if (reason != 0 && !failing_) {
       log(LogLevel::warning, "cannot write the health file " + path_ + ": " +
                                  std::generic_category().message(reason) +

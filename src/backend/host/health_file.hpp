@@ -51,7 +51,6 @@ class HealthFile {
   void interrupt() noexcept;
 
   std::string path_;
-  std::string draft_path_;
   Shared shared_;
   std::function<Health()> ask_;
   UniqueFd interrupt_;  // eventfd: hurry, or the end
@@ -60,9 +59,5 @@ class HealthFile {
   bool failing_ = false;
   std::thread thread_;
 };
-
-/// Puts `text` in the place of the file, whole or not at all, by way of `draft_path` in the same
-/// folder. Returns 0 or the errno. Local.
-int replace_file(const std::string& path, const std::string& draft_path, std::string_view text);
 
 }  // namespace cohort::host
