@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,7 +16,9 @@
 #include <charconv>
 #include <csignal>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
 
 #include <cohort/error.hpp>
@@ -30,6 +33,7 @@ namespace {
 constexpr double kStartSeconds = 30;
 constexpr double kAnswerSeconds = 120;
 constexpr double kQuitSeconds = 3;
+constexpr double kEndSeconds = 5;  // longer than a launcher gives its ranks
 constexpr int kPollSliceMs = 100;
 
 Error system_error(const std::string& what) {
@@ -55,6 +59,18 @@ bool is_of_this_user(const UniqueFd& connection) {
   socklen_t bytes = sizeof(peer);
   return ::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
          peer.uid == ::getuid();
+}
+
+/// The first line of whoever has connected, or what there is of it when its time is over.
+std::string hello_of(const UniqueFd& connection) {
+  constexpr timeval kLimit{.tv_sec = 5, .tv_usec = 0};
+  constexpr std::size_t kBytesMax = 100;
+  ::setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &kLimit, sizeof kLimit);
+  std::string hello;
+  for (char c = 0; hello.size() < kBytesMax && ::read(connection.get(), &c, 1) == 1 && c != '\n';) {
+    hello += c;
+  }
+  return hello;
 }
 
 std::string next_socket_name() {
@@ -93,6 +109,18 @@ pid_t fork_with_default_signals() {
   return pid;
 }
 
+/// All but what was handed to this command: ranks may be told to read from that, e.g. a path table
+/// from /dev/fd/63.
+void close_own_descriptors() {
+  std::vector<int> own;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int number = std::atoi(entry.path().filename().c_str());
+    const int flags = ::fcntl(number, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC) != 0) own.push_back(number);
+  }
+  for (const int number : own) ::close(number);
+}
+
 }  // namespace
 
 std::string label_of(const Implementation& implementation) {
@@ -103,6 +131,7 @@ std::string label_of(const Implementation& implementation) {
 RankSet::RankSet(const Implementation& implementation, std::uint32_t rank_count,
                  std::size_t bytes_max)
     : implementation_(implementation),
+      scale_(deadline_scale_from_environment()),
       ranks_(rank_count),
       memory_(memory_file("cohort-bench")),
       output_(memory_file("cohort-bench-output")) {
@@ -141,7 +170,7 @@ void RankSet::start(const std::string& socket_name, std::size_t bytes_max) {
     if (::getppid() != parent) ::_exit(1);
     ::dup2(output_.get(), STDOUT_FILENO);
     ::dup2(output_.get(), STDERR_FILENO);
-    ::close_range(STDERR_FILENO + 1, ~0U, 0);  // the other implementations' connections
+    close_own_descriptors();  // the other implementations' connections among them
     const LaunchResult result = launch(options);
     if (result.fault) {
       const std::string text = std::string(result.fault->what()) + "\n";
@@ -162,15 +191,14 @@ void RankSet::accept_ranks(const UniqueFd& listener) {
     Interruption::check();
     if (::poll(&polled, 1, kPollSliceMs) <= 0) {
       if (ended()) fail("its ranks ended at once");
-      if (watch.seconds() > kStartSeconds * deadline_scale_from_environment()) {
+      if (watch.seconds() > kStartSeconds * scale_) {
         fail("its ranks did not start in time");
       }
       continue;
     }
     UniqueFd connection(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!connection || !is_of_this_user(connection)) continue;
-    std::string hello;
-    for (char c = 0; ::read(connection.get(), &c, 1) == 1 && c != '\n';) hello += c;
+    const std::string hello = hello_of(connection);
     unsigned rank = 0;
     unsigned count = 0;
     if (std::sscanf(hello.c_str(), "rank %u of %u", &rank, &count) != 2 || count != rank_count() ||
@@ -198,13 +226,17 @@ RankSet::~RankSet() {
   }
 }
 
-/// Ends the ranks with their launcher. Never signals a process that has been reaped: its number may
-/// be another's, and -1 is everybody's.
+/// Ends the ranks with their launcher, which takes them along if it must be killed. Never signals a
+/// process that has been reaped: its number may be another's, and -1 is everybody's.
 void RankSet::end_launcher() noexcept {
   if (ended()) return;
   ::kill(launcher_, SIGTERM);
-  ::waitpid(launcher_, nullptr, 0);
-  launcher_ = -1;
+  const Stopwatch watch;
+  while (!ended() && watch.seconds() < 2 * kEndSeconds * scale_) {
+    // It may be stopped, and heed nothing else.
+    if (watch.seconds() > kEndSeconds * scale_) ::kill(launcher_, SIGKILL);
+    ::poll(nullptr, 0, 2);
+  }
 }
 
 bool RankSet::ended() noexcept {
@@ -236,7 +268,7 @@ void RankSet::read_bytes(std::uint32_t rank, void* data, std::size_t bytes) {
   while (bytes > 0) {
     std::array<pollfd, 2> polled{pollfd{ranks_[rank].get(), POLLIN, 0},
                                  pollfd{Interruption::fd(), POLLIN, 0}};
-    const int wait_ms = static_cast<int>(kAnswerSeconds * 1000);
+    const int wait_ms = static_cast<int>(kAnswerSeconds * scale_ * 1000);
     const int ready = ::poll(polled.data(), polled.size(), wait_ms);
     Interruption::check();
     if (ready < 0 && errno == EINTR) continue;

@@ -58,6 +58,7 @@ class RankSet {
   void end_launcher() noexcept;
 
   Implementation implementation_;
+  double scale_;  // of every deadline
   std::vector<UniqueFd> ranks_;
   UniqueFd memory_;  // what the ranks may share
   UniqueFd output_;  // what they write

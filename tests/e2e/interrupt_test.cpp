@@ -3,6 +3,8 @@
 #include <signal.h>
 
 #include <array>
+#include <fstream>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -64,6 +66,27 @@ TEST_F(InterruptedJob, BenchEndsAllRanks) {
     EXPECT_EQ(finished.exit_code, exit_code) << finished.output;
     EXPECT_THAT(finished.output, EndsWith("cohort: interrupted; all ranks have ended\n"));
   }
+}
+
+/// The process that has started `pid`.
+pid_t parent_of(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string word; status >> word;) {
+    pid_t parent = 0;
+    if (word == "PPid:" && status >> parent) return parent;
+  }
+  throw std::runtime_error("process " + std::to_string(pid) + " has no parent");
+}
+
+/// What starts the ranks heeds no signal but the one that nobody can refuse.
+TEST_F(InterruptedJob, BenchEndsWhatIsStopped) {
+  const auto job = start({"bench", "--verbose", "--ranks", "2", "--peers", "none", "--ops",
+                          "all_reduce", "--rounds", "1000", "--seconds", "60"},
+                         /*one_stream=*/true);
+  ASSERT_TRUE(job->wait_for_output("bench: all_reduce 8 B on 2 ranks", test::patience(60s)));
+  ASSERT_EQ(::kill(parent_of(pid_of_rank(1)), SIGSTOP), 0);
+  job->signal(SIGINT);
+  EXPECT_EQ(job->wait(test::patience(30s)).exit_code, 130);
 }
 
 TEST_F(InterruptedJob, BenchEndsWhileItsRanksStart) {
