@@ -4,15 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
-#include <filesystem>
-#include <fstream>
 #include <stdexcept>
-#include <system_error>
 
 #include <cohort/error.hpp>
 
+#include "input_file.hpp"
 #include "model/printable.hpp"
 #include "toml_letters.hpp"
 
@@ -139,23 +136,7 @@ std::vector<ConfigEntry> parse_config(std::string_view text, const std::string& 
 }
 
 std::vector<ConfigEntry> read_config_file(const std::string& name, const std::string& named_by) {
-  const auto refuse = [&](const std::string& problem) {
-    throw Error(ErrorCode::usage, named_by + ": " + problem, std::nullopt, "configuration");
-  };
-  std::error_code failed;
-  if (std::filesystem::is_directory(name, failed)) {
-    refuse(std::generic_category().message(EISDIR));
-  }
-  errno = 0;
-  std::ifstream file(name, std::ios::binary);
-  std::string text(kFileBytesMax + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad()) {
-    refuse(std::generic_category().message(errno != 0 ? errno : EIO));
-  }
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > kFileBytesMax) refuse("it is longer than 1 MiB, so it is no configuration");
-  return parse_config(text, name);
+  return parse_config(read_input_file(named_by, name, kFileBytesMax, InputReaders::command), name);
 }
 
 }  // namespace cohort

@@ -41,7 +41,7 @@ std::string prompt_of_line(const std::string& line, const std::string& place) {
 
 std::vector<std::string> read_file(const std::string& path) {
   std::istringstream file(
-      read_input_file("--prompts", path, kPromptsBytesMax, InputReaders::ranks_too));
+      read_input_file("--prompts " + path, path, kPromptsBytesMax, InputReaders::first_rank));
   std::vector<std::string> texts;
   std::string line;
   for (std::size_t number = 1; std::getline(file, line); ++number) {

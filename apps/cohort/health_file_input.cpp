@@ -154,7 +154,7 @@ Health health_from_json(const std::string& text, const std::string& source) {
 }
 
 std::string read_health_file(const std::string& path) {
-  return read_input_file("health file", path, kFileBytesMax, InputReaders::command);
+  return read_input_file("health file " + path, path, kFileBytesMax, InputReaders::command);
 }
 
 void use_health_file(const std::string& path) {

@@ -22,7 +22,7 @@ constexpr std::size_t kFileBytesMax = 4 << 20;
 PathTable parse_file(const std::string& name) {
   try {
     return PathTable::parse(
-        read_input_file("--path-table", name, kFileBytesMax, InputReaders::ranks_too));
+        read_input_file("--path-table " + name, name, kFileBytesMax, InputReaders::all_ranks));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::corrupt) throw;
     throw Error(ErrorCode::corrupt, "--path-table " + name + ": " + error.what(), std::nullopt,

@@ -263,17 +263,18 @@ TEST_F(SettingsOfCommands, ListsBecomeWhatTheFlagTakes) {
 
 TEST_F(SettingsOfCommands, AFileThatCannotBeReadIsNamed) {
   EXPECT_EQ(refusal({"groups", "--config", file_}),
-            "cohort: error: --config FILE: No such file or directory\n");
-  EXPECT_EQ(refusal({"groups", "--config", "/"}), "cohort: error: --config /: Is a directory\n");
+            "cohort: error: --config FILE cannot be read: No such file or directory\n");
+  EXPECT_EQ(refusal({"groups", "--config", "/"}),
+            "cohort: error: --config / cannot be read: Is a directory\n");
   EXPECT_EQ(refusal({"groups", "--config", "a", "--config", "b"}),
             "cohort: error: --config is given more than once: a command takes one file\n");
   {
     const Variable config("COHORT_CONFIG", file_);
     EXPECT_EQ(refusal({"groups"}),
-              "cohort: error: COHORT_CONFIG=FILE: No such file or directory\n");
+              "cohort: error: COHORT_CONFIG=FILE cannot be read: No such file or directory\n");
   }
   write(std::string(2 << 20, '#'));
-  EXPECT_THAT(refusal({"groups", "--config", file_}), HasSubstr("longer than 1 MiB"));
+  EXPECT_THAT(refusal({"groups", "--config", file_}), HasSubstr("longer than the 1.0 MiB"));
 }
 
 TEST_F(SettingsOfCommands, HelpNeedsNoFile) {
