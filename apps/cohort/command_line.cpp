@@ -21,6 +21,7 @@
 #include "error_output.hpp"
 #include "exit_status.hpp"
 #include "faults.hpp"
+#include "file_flags.hpp"
 #include "generate.hpp"
 #include "groups.hpp"
 #include "health.hpp"
@@ -306,6 +307,7 @@ int run_command_line(int argument_count, const char* const* arguments, std::ostr
     refuse_under_torchrun(settings.command);
     CLI::App app(kDescription, "cohort");
     build(app, {word_count, words.data()}, output, errors);
+    app.parse_complete_callback([&] { check_file_flags(app, settings.config_file); });
     parse_and_run(app, word_count, words.data(), output, errors);
     require_written(output);
     return 0;

@@ -250,6 +250,7 @@ class Source {
     if (config->count() > 1) refuse("--config is given more than once: a command takes one file");
     if (config->count() > 0) {
       file_ = config->results().front();
+      if (file_.empty()) refuse("--config is empty: give it a FILE.toml, or leave it out");
       named_by = "--config " + file_;
     } else if (const char* text = lookup_text(variable_, "COHORT_CONFIG")) {
       file_ = text;
@@ -259,6 +260,9 @@ class Source {
     entries_ = read_config_file(file_, named_by);
     app_ = &app;
   }
+
+  /// What was read, empty if nothing was.
+  const std::string& file() const noexcept { return file_; }
 
   /// Every entry of the file, against all commands.
   void check_file() const {
@@ -386,6 +390,7 @@ void complete_command_line(CLI::App& app, int argument_count, const char* const*
   // Only now: errors so far name the place themselves.
   settings.origins = std::move(origins);
   drop_config_flag(settings.arguments);
+  settings.config_file = source.file();
   // What stands behind "--" is another program's.
   const auto end = std::find(settings.arguments.begin(), settings.arguments.end(), "--");
   settings.arguments.insert(end, added.begin(), added.end());

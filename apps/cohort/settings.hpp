@@ -23,6 +23,7 @@ struct Settings {
 
   std::string command{};               ///< "bench layer"; empty if none is chosen
   std::vector<std::string> arguments;  ///< the program's name first
+  std::string config_file{};           ///< what was read, if any
   std::vector<Origin> origins{};
   /// Whether --json is said, as far as that is known: errors before the end of it ask, too.
   bool json = false;
