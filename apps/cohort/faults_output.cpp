@@ -13,6 +13,7 @@
 #include <cohort/version.hpp>
 
 #include "base/wrapped.hpp"
+#include "output_file.hpp"
 
 namespace cohort {
 
@@ -58,7 +59,7 @@ void print_replay(const Replay& replay, std::ostream& output) {
   print_wrapped("  naive   " + naive, replay.naive.text, output);
   print_wrapped("  cohort  " + ours, replay.ours.text, output);
   print_wrapped("  why", fault.why, output);
-  output << '\n' << std::flush;
+  output << '\n';
 }
 
 Json describe(const Observation& seen, const char* verdict) {
@@ -102,7 +103,9 @@ FaultsReport::FaultsReport(const faults::Setting& setting, bool json, std::ostre
 
 void FaultsReport::add(const Replay& replay) {
   replays_.push_back(replay);
-  if (!json_) print_replay(replay, *output_);
+  if (json_) return;
+  print_replay(replay, *output_);
+  require_written(*output_);
 }
 
 bool FaultsReport::kept() const noexcept {

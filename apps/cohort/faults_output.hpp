@@ -18,6 +18,7 @@ class FaultsReport {
  public:
   FaultsReport(const faults::Setting& setting, bool json, std::ostream& output);
 
+  /// Throws: Error{system} once nobody can read what is written.
   void add(const faults::Replay& replay);
   void finish();
   /// All replays so far as one JSON document: what `finish` prints with --json. Local.

@@ -12,6 +12,7 @@
 #include "base/bytes.hpp"
 #include "base/wrapped.hpp"
 #include "layout_output.hpp"
+#include "output_file.hpp"
 #include "report/job_document.hpp"
 #include "report/job_ledger.hpp"
 #include "report/page.hpp"
@@ -130,7 +131,7 @@ void CompletionStream::write_ready() {
     output_ << "\n";
     if (++current_ < texts_.size()) write_heading(current_);
   }
-  output_.flush();
+  require_written(output_);
 }
 
 void print_summary(const GenerateResult& result, const Layout& layout, std::ostream& output) {

@@ -49,6 +49,7 @@ class CompletionStream {
   CompletionStream(std::ostream& output, std::span<const Prompt> prompts,
                    const Tokenizer& tokenizer);
 
+  /// Throws: Error{system} once nobody can read what is written.
   void push(const TokenOutcome& outcome);
 
  private:

@@ -17,6 +17,7 @@
 
 #include "exit_status.hpp"
 #include "health_file_input.hpp"
+#include "output_file.hpp"
 
 namespace cohort {
 
@@ -119,6 +120,7 @@ int watch(const HealthOptions& options, std::ostream& output) {
     const Look look = look_at(options);
     const std::string gist = gist_of(look);
     if (gist != shown) print(look, options.json, output);
+    require_written(output);
     shown = gist;
     if (look.over()) return look.exit_code();
     std::this_thread::sleep_for(kInterval);

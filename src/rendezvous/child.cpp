@@ -97,6 +97,8 @@ void reset_handler(int number) noexcept {
   if (::getppid() != plan.launcher) ::_exit(kCannotExecute);
   reset_handler(SIGINT);
   reset_handler(SIGTERM);
+  // The command ignores it for itself; programs count on being ended by it.
+  ::signal(SIGPIPE, SIG_DFL);
   ::sigprocmask(SIG_SETMASK, &plan.signals, nullptr);
   replace_descriptor(plan.input, STDIN_FILENO);
   replace_descriptor(plan.output, STDOUT_FILENO);
