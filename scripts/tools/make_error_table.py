@@ -127,6 +127,11 @@ input, 1. After Ctrl-C it is 130, after SIGTERM 143. Nothing that was refused le
 memory behind or overwrites a file; `tests/e2e/bad_inputs_test.py` holds the command to that with a
 table of bad inputs over all commands.
 
+A file that a command writes is there whole or not at all, also if the command is ended meanwhile;
+it keeps the permissions of the one it replaces, and a symbolic link stays one. A reader of standard
+output that leaves early, as in `cohort faults | head -1`, is an error of code `system`: the command
+ends at its next line, with a message and exit code 1.
+
 | Code | Exit code | In C | Meaning |
 | --- | --- | --- | --- |
 """

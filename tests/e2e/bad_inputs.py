@@ -13,6 +13,9 @@ import struct
 DATA = pathlib.Path(__file__).parents[1] / "data"
 TINY = (DATA / "tiny" / "tiny.gguf").read_bytes()
 
+# In the place of standard output: a pipe that nobody reads any more.
+GONE = object()
+
 # In the place of a file's content: a named pipe, and a device without room. That is a node of the
 # test's own, so that replacing it does no harm, or /dev/full where none can be made.
 PIPE = object()
@@ -33,7 +36,7 @@ class Row:
     files: dict = dataclasses.field(default_factory=dict)  # name: content, PIPE or FULL
     environment: dict = dataclasses.field(default_factory=dict)
     stdin: bytes = b""
-    stdout: str = ""  # a device in place of standard output
+    stdout: object = ""  # a device in place of standard output, or GONE
     limits: tuple = ()  # (resource, value) for the command
     full_folder: bool = False  # the folder `full` is a file system without room
     json: bool = True  # also with --json
@@ -168,6 +171,8 @@ def models():
         plain("generate", "no model", "--prompt Water", "--model"),
         plain("generate", "missing model", "--model no.gguf --prompt a", "no.gguf", "No such file"),
         plain("generate", "a folder as model", "--model . --prompt a", "not a regular file"),
+        plain("plan", "a pipe as model", "--model pipe", "pipe", "not a regular file",
+              files={"pipe": PIPE}),
         plain("plan", "a device as model", "--model /dev/zero", "/dev/zero", "not a regular file"),
         plain("plan", "a long name", "--model " + "x" * 5000, "File name too long"),
         plain("plan", "does not fit", "--model tiny.gguf --tp 3", "--tp 3", files=sound),
@@ -281,6 +286,8 @@ def tables():
     return [
         plain("plan", "no table", "--model tiny.gguf --path-table no.json", "no.json",
               "No such file", files={"tiny.gguf": TINY}),
+        plain("plan", "a table from a pipe", "--model tiny.gguf --path-table pipe",
+              "no regular file", files={"tiny.gguf": TINY, "pipe": PIPE}),
         path_table("no JSON", "paths: all", "no JSON document"),
         path_table("torn", json.dumps(good)[:60], "no JSON document"),
         path_table("schema", json.dumps({**good, "schema": 9}), "'schema'"),
@@ -300,6 +307,8 @@ def health_files():
     return [
         plain("health", "missing", "no.json", "no.json", "No such file"),
         plain("health", "a folder", ".", "Is a directory"),
+        plain("health", "a pipe that nobody writes to", "pipe", "pipe", "nothing comes from it",
+              files={"pipe": PIPE}, environment={"COHORT_DEADLINE_SCALE": "0.02"}),
         health("no JSON", "all is well", "h.json", "not JSON"),
         health("schema", '{"schema": 7}', "h.json", "schema 7"),
         health("missing field", json.dumps(whole), "h.json", "ranks"),
@@ -345,6 +354,9 @@ def settings():
         plain("groups", "a variable that is neither true nor false", "--tp 2", "COHORT_JSON",
               environment={"COHORT_JSON": "perhaps"}, json=False),
         config("no file", "", "no.toml", "No such file", flags="--config no.toml"),
+        plain("groups", "configuration from a pipe that nobody writes to", "--config pipe",
+              "--config pipe", "nothing comes from it", files={"pipe": PIPE},
+              environment={"COHORT_DEADLINE_SCALE": "0.02"}),
         config("a file that is no TOML", "tp = [1, 2\n", "job.toml:"),
         config("an unknown key", "[groups]\nattn-dq = 2\n", "job.toml:2", "attn-dp"),
         config("an unknown table", "[group]\ntp = 2\n", "job.toml:1", "groups"),
@@ -400,6 +412,42 @@ def outputs():
               exit_code=1, stdout="/dev/full", files=tiny),
         generate("no room on standard output", "--tp 2 --max-tokens 2", "standard output",
                  exit_code=1, stdout="/dev/full", json=False),
+        *[
+            plain(command, "a reader that leaves", flags, "standard output", "Broken pipe",
+                  exit_code=1, stdout=GONE, json=command != "generate", files=tiny)
+            for command, flags in [
+                ("groups", "--tp 2"),
+                ("plan", "--model tiny.gguf"),
+                ("generate", "--model tiny.gguf --prompt Water --tp 2 --max-tokens 2"),
+                ("faults", "--only dead-rank"),
+                ("bench", QUICK_BENCH),
+            ]
+        ],
+        *[
+            Row(f"{command}: an empty {flag}", [command, *words(flags), flag, ""],
+                [f"{flag} is empty"], files=tiny)
+            for command, flags, flag in [
+                ("generate", "--model tiny.gguf --prompt Water", "--report"),
+                ("generate", "--model tiny.gguf --prompt Water", "--trace"),
+                ("generate", "--model tiny.gguf --prompt Water", "--health-file"),
+                ("bench", "", "--report"),
+                ("bench", "", "--plot"),
+                ("faults", "", "--report"),
+                ("tune", "", "--output"),
+                ("groups", "", "--config"),
+            ]
+        ],
+        Row("faults: an empty report in a file", ["faults", "--config", "job.toml"],
+            ["--report is empty", "job.toml:1"], files={"job.toml": "report = ''\n"}),
+        generate("one file for report and trace", "--report old.json --trace ./old.json",
+                 "--report old.json and --trace ./old.json", files=old),
+        generate("one file for trace and health", "--trace new --health-file new",
+                 "--health-file new and --trace new"),
+        generate("its model as trace", "--trace tiny.gguf", "--model tiny.gguf and --trace"),
+        plain("bench", "one file by two names", "--report old.json --plot ./old.json",
+              "--report old.json and --plot ./old.json", files=old),
+        plain("tune", "its configuration as table", "--config old.toml -o old.toml",
+              "--output old.toml and --config old.toml", files={"old.toml": ""}),
         generate("report in no folder", "--report no/r.html", "no/r.html", "No such file"),
         generate("a folder as report", "--report .", "--report .", "Is a directory"),
         generate("trace in no folder", "--trace no/t.json", "no/t.json", "No such file"),
@@ -430,6 +478,8 @@ def systems():
         plain("run", "a rank that fails", "-n 2 -- false", "exit code 1", exit_code=1, json=False),
         Row("run: a rank that dies", ["run", "-n", "2", "--", "sh", "-c", "kill -9 $$"],
             ["died of signal 9"], exit_code=1, json=False),
+        Row("run: a rank without a reader", ["run", "-n", "1", "--", "sh", "-c", "kill -13 $$"],
+            ["died of signal 13"], exit_code=1, json=False),
         generate("too few open files", "--tp 4", "open files", exit_code=1, json=False,
                  limits=((resource.RLIMIT_NOFILE, 12),)),
     ]  # fmt: skip

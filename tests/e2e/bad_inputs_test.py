@@ -110,7 +110,11 @@ class BadInputs(unittest.TestCase):
         environment |= {MARK: mark, "TMPDIR": str(temporary)} | row.environment
         with contextlib.ExitStack() as stack:
             stdout = subprocess.PIPE
-            if row.stdout:
+            if row.stdout is bad_inputs.GONE:
+                reader, stdout = os.pipe()
+                os.close(reader)
+                stack.callback(os.close, stdout)
+            elif row.stdout:
                 stdout = stack.enter_context(open(row.stdout, "wb"))
             finished = subprocess.run(
                 [str(COMMAND), *words],
