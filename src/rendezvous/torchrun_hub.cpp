@@ -111,20 +111,20 @@ void TorchrunHub::serve_peers() {
 }
 
 bool TorchrunHub::serve(Peer& peer) {
+  const char* what = "ended before it had joined";
   try {
     while (const auto frame = peer.frames.poll()) {
       if (!take_gather(peer, *frame)) return false;
     }
+    if (!peer.frames.ended()) return true;
   } catch (const Error&) {
-    // Not a rank that speaks there: it can only not be answered.
-    if (!peer.rank) return false;
+    what = "sent what no rank sends while joining; do all ranks run the same cohort?";
   }
-  if (!peer.frames.ended()) return true;
+  // Who has named no rank can only not be answered.
   if (!peer.rank) return false;
   const WorldRank rank = *peer.rank;
-  deliver(relay_.on_ended(
-      rank,
-      Error(ErrorCode::peer_failed, name_of(rank) + " ended before it had joined", rank, "join")));
+  deliver(relay_.on_ended(rank,
+                          Error(ErrorCode::peer_failed, name_of(rank) + " " + what, rank, "join")));
   return false;
 }
 
@@ -134,6 +134,10 @@ bool TorchrunHub::take_gather(Peer& peer, const Frame& frame) {
   const auto bytes = reader.get_bytes();
   const WorldRank rank{reader.get<std::uint32_t>()};
   const auto rank_count = reader.get<std::uint32_t>();
+  const bool is_another = peer.rank && *peer.rank != rank;
+  if (frame.type != FrameType::gather || is_another || !reader.at_end()) {
+    throw Error(ErrorCode::corrupt, "no gather of this rank", rank, "join");
+  }
   if (rank_count != environment_.rank_count || rank.index() >= rank_count) {
     const Error error(ErrorCode::usage,
                       "WORLD_SIZE is " + std::to_string(rank_count) + " on " + name_of(rank) +

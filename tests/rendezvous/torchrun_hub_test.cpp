@@ -52,5 +52,39 @@ TEST(TorchrunHub, LooksThroughAllWhileSomeLeave) {
   EXPECT_EQ(answer.type, FrameType::gathered);
 }
 
+/// What rank 0 is told in the second round, far before its deadline, when rank 1 of 3 says `then`
+/// after its first gather.
+Error fault_after(const std::string& name, const std::vector<std::byte>& then) {
+  const TorchrunEnvironment environment = environment_of(3, name);
+  TorchrunHub hub(environment);
+  const std::vector<std::byte> mine{std::byte{7}};
+  std::vector<std::byte> says = encode_gather(WorldRank{1}, 3, 0, mine);
+  says.insert(says.end(), then.begin(), then.end());
+  const UniqueFd first = connect_to(environment, says);
+  const UniqueFd second = connect_to(environment, encode_gather(WorldRank{2}, 3, 0, mine));
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(hub.gather(0, mine, begin + std::chrono::seconds(60)).type, FrameType::gathered);
+  const Frame answer = hub.gather(1, mine, begin + std::chrono::seconds(60));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+  EXPECT_EQ(answer.type, FrameType::failed);
+  return decode_error(answer.payload);
+}
+
+TEST(TorchrunHub, ARankThatStopsMakingSenseEndsAllAtOnce) {
+  const std::string expected = "rank 1 sent what no rank sends while joining";
+  const std::vector<std::byte> mine{std::byte{7}};
+  const std::pair<std::string, std::vector<std::byte>> cases[] = {
+      {"garbage", std::vector<std::byte>(64, std::byte{0xff})},
+      {"type", encode_frame(FrameType::gathered, mine)},
+      {"another-rank", encode_gather(WorldRank{2}, 3, 1, mine)},
+  };
+  for (const auto& [name, then] : cases) {
+    const Error fault = fault_after(name, then);
+    EXPECT_EQ(fault.code(), ErrorCode::peer_failed) << name;
+    EXPECT_EQ(std::string(fault.what()).find(expected), 0U) << name << ": " << fault.what();
+    EXPECT_EQ(fault.rank(), WorldRank{1}) << name;
+  }
+}
+
 }  // namespace
 }  // namespace cohort::rendezvous
