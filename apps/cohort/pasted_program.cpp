@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "model/printable.hpp"
+
 namespace cohort {
 
 namespace {
@@ -156,6 +158,11 @@ void collect(std::string_view text, int depth, std::vector<PastedProgram>& found
 std::vector<PastedProgram> find_programs(std::string_view text) {
   std::vector<PastedProgram> found;
   collect(text, 0, found);
+  // They are listed and quoted: what was pasted from anywhere must not steer a terminal.
+  for (PastedProgram& program : found) {
+    std::ranges::transform(program.words, program.words.begin(), printable);
+    std::ranges::transform(program.before, program.before.begin(), printable);
+  }
   return found;
 }
 

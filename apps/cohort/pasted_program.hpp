@@ -14,7 +14,7 @@ enum class PastedEngine { sglang, vllm };
 
 struct PastedProgram {
   PastedEngine engine = PastedEngine::sglang;
-  ShellCommand words;               ///< what follows the program
+  ShellCommand words;               ///< what follows the program, printable, each cut at 240 bytes
   std::vector<std::string> before;  ///< variables that are set, and what starts it: "docker run x"
   bool under_torchrun = false;
 };

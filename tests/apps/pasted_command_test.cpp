@@ -219,6 +219,14 @@ TEST(PastedCommand, TorchrunIsNoLauncherOfServers) {
   EXPECT_EQ(read(text).tp, 4U);
 }
 
+TEST(PastedCommand, WhatIsListedCannotSteerATerminal) {
+  const PastedCommand pasted = read_pasted_command(
+      "vllm serve 'm\x1b[2J' --tp 2 --chat-template '" + std::string(1000, 'x') + "'");
+  ASSERT_EQ(pasted.ignored.size(), 2U);
+  EXPECT_EQ(pasted.ignored[0], "m\\x1b[2J");
+  EXPECT_LT(pasted.ignored[1].size(), 300U);
+}
+
 TEST(PastedCommand, SecretsAreNotRepeated) {
   const PastedCommand pasted = read_pasted_command(
       "HF_TOKEN=hf_1 NCCL_DEBUG=INFO docker run -e AWS_SECRET=x --env=B_KEY=y image python -m "
