@@ -36,6 +36,7 @@ struct RecordedCall {
   Op op = Op::barrier;
   Path path = Path::local;
   Reason reason = Reason::ok;
+  std::uint32_t session = 0;  ///< of those that record here, in the order in which they committed
 
   friend bool operator==(const RecordedCall&, const RecordedCall&) = default;
 };
@@ -57,6 +58,8 @@ class Timeline {
     }
   }
   void clear() noexcept;
+  /// A session begins to record here: the number that its calls carry.
+  std::uint32_t begin_session() noexcept { return sessions_++; }
 
   std::span<const RecordedCall> calls() const noexcept { return calls_; }
   /// Calls that came when the timeline was full.
@@ -67,11 +70,13 @@ class Timeline {
  private:
   std::vector<RecordedCall> calls_;  // its capacity is the bound
   std::uint64_t dropped_ = 0;
+  std::uint32_t sessions_ = 0;
   std::uint64_t first_ticks_;
   std::int64_t first_ns_;  // of the steady clock
 };
 
-/// As long as it lives, sessions that this thread commits record their calls, until they end.
+/// As long as it lives, sessions that this thread commits record their calls, until they end. They
+/// share the timeline and its bound; each call says of which session it is.
 class RecordCalls {
  public:
   explicit RecordCalls(Timeline& timeline) noexcept;

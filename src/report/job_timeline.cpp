@@ -31,6 +31,7 @@ void put_call(wire::Writer& writer, const RecordedCall& call) {
   writer.put(call.wait_ticks);
   writer.put(call.bytes);
   writer.put(call.copied_bytes);
+  writer.put(call.session);
   writer.put(call.lane.index());
   writer.put(static_cast<std::uint8_t>(call.group));
   writer.put(static_cast<std::uint8_t>(call.op));
@@ -45,6 +46,7 @@ RecordedCall get_call(wire::Reader& reader) {
   call.wait_ticks = reader.get<std::uint64_t>();
   call.bytes = reader.get<std::uint64_t>();
   call.copied_bytes = reader.get<std::uint64_t>();
+  call.session = reader.get<std::uint32_t>();
   call.lane = Lane{reader.get<std::uint32_t>()};
   call.group = checked_enum<GroupKind>(reader.get<std::uint8_t>(), kGroupKindCount);
   call.op = checked_enum<Op>(reader.get<std::uint8_t>(), kOpCount);

@@ -21,7 +21,8 @@ RecordedCall call_at(std::uint64_t begin_ticks) {
           GroupKind::attn,
           Op::all_reduce,
           Path::host_staged,
-          Reason::disabled};
+          Reason::disabled,
+          2};
 }
 
 TEST(JobTimeline, TellsEveryCallOnOneClock) {

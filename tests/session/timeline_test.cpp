@@ -2,7 +2,10 @@
 
 #include "collectives/timeline.hpp"
 
+#include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -89,6 +92,37 @@ TEST(SessionTimeline, GoesOnAfterARecommit) {
     EXPECT_EQ(timeline.calls().size(), 4U);
     expect_as_in_ledger(session, timeline);
     session.close();
+    return std::string();
+  });
+  test::expect_no_errors(results);
+}
+
+TEST(SessionTimeline, KeepsSessionsApart) {
+  const auto results = test::run_ranks(test::RankMode::threads, 2, [](World& world) {
+    Timeline timeline;
+    std::optional<RecordCalls> recording(timeline);
+    Session first = commit(world, plan_of(2, false));
+    call_once(first, 4);
+    Session second = commit(world, plan_of(2, false));
+    call_once(second, 8);
+    // Inside of the recording, and still the first session.
+    first.recommit(plan_of(2, true));
+    recording.reset();
+    call_once(first, 16);
+    Session unrecorded = commit(world, plan_of(2, false));
+    call_once(unrecorded, 32);
+    std::vector<std::uint32_t> sessions;
+    std::vector<std::uint64_t> bytes;
+    for (const RecordedCall& call : timeline.calls()) {
+      sessions.push_back(call.session);
+      if (call.op == Op::all_reduce) bytes.push_back(call.bytes);
+    }
+    EXPECT_THAT(sessions, testing::ElementsAre(0, 0, 1, 1, 0, 0));
+    const std::uint64_t element = bytes_of(DType::f32);
+    EXPECT_THAT(bytes, testing::ElementsAre(4 * element, 8 * element, 16 * element));
+    unrecorded.close();
+    second.close();
+    first.close();
     return std::string();
   });
   test::expect_no_errors(results);

@@ -346,7 +346,8 @@ void HostExecutor::book(Channel& channel, const Call& call, const Verdict& verdi
   entry.wait_ticks += ticks.wait;
   if (timeline_ == nullptr) return;
   timeline_->add({ticks.begin, ticks.total, ticks.wait, bytes, verdict.copied_bytes, call.lane,
-                  channel.identity().kind, call.op, verdict.path, verdict.reason});
+                  channel.identity().kind, call.op, verdict.path, verdict.reason,
+                  timeline_session_});
 }
 
 void HostExecutor::check_idle() {

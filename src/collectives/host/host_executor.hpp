@@ -121,7 +121,8 @@ class HostExecutor final : public collectives::Executor {
   heap::HeapView view_;
   heap::SlotRings* rings_;
   heap::Pools* pools_;
-  collectives::Timeline* timeline_ = collectives::timeline_of_thread();  // null: not recorded
+  collectives::Timeline* timeline_ = nullptr;  // null: not recorded
+  std::uint32_t timeline_session_ = 0;         // what its calls there carry
   bool slots_in_arena_;
   bool crowded_;
   std::vector<std::unique_ptr<Channel>> channels_;   // by (kind, lane)
