@@ -39,6 +39,11 @@ std::vector<Outgoing> Relay::on_ended(WorldRank rank, const Error& reason) {
   return all;
 }
 
+std::vector<Outgoing> Relay::on_corrupted(WorldRank rank, const Error& reason) {
+  for (auto& [number, round] : rounds_) round.contributions[rank.index()].reset();
+  return on_ended(rank, reason);
+}
+
 std::vector<Outgoing> Relay::settle(std::uint64_t number) {
   Round& round = rounds_.at(number);
   std::vector<std::byte> frame;

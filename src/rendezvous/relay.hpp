@@ -35,6 +35,9 @@ class Relay {
   std::vector<Outgoing> on_ask_missing(WorldRank from, std::uint64_t round) const;
   /// A rank has ended; `reason` is what those who wait for it are to end with.
   std::vector<Outgoing> on_ended(WorldRank rank, const Error& reason);
+  /// A rank has said what no rank says: it has ended as far as others are concerned, and what it
+  /// contributed to rounds that are not complete does not count. It is not answered itself.
+  std::vector<Outgoing> on_corrupted(WorldRank rank, const Error& reason);
 
  private:
   struct Round {

@@ -20,6 +20,8 @@ using std::chrono::steady_clock;
 
 // For handing an answer to a rank that waits for it.
 constexpr std::chrono::milliseconds kSendPatience{1000};
+// Where ranks have failed to meet, for those that are about to connect.
+constexpr std::chrono::milliseconds kFarewellPatience{1000};
 
 std::string name_of(WorldRank rank) {
   return "rank " + std::to_string(rank.index());
@@ -56,7 +58,9 @@ int with_abstract_address(const std::string& name,
 TorchrunHub::TorchrunHub(const TorchrunEnvironment& environment)
     : environment_(environment),
       listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
-      relay_(environment.rank_count) {
+      relay_(environment.rank_count),
+      came_(environment.rank_count) {
+  came_[0] = true;
   const int bound = with_abstract_address(
       environment_.socket_name, [&](const void* address, std::uint32_t bytes) {
         return ::bind(listener_.get(), static_cast<const sockaddr*>(address), bytes);
@@ -83,7 +87,18 @@ Frame TorchrunHub::gather(std::uint64_t round, std::span<const std::byte> mine,
     accept_peers();
     serve_peers();
   }
-  return std::move(*own_answer_);
+  Frame answer = std::move(*own_answer_);
+  if (answer.type == FrameType::failed) stay_for_late();
+  return answer;
+}
+
+void TorchrunHub::stay_for_late() {
+  const TimePoint until = steady_clock::now() + kFarewellPatience;
+  while (std::ranges::find(came_, false) != came_.end() && steady_clock::now() < until) {
+    wait(until);
+    accept_peers();
+    serve_peers();
+  }
 }
 
 void TorchrunHub::wait(TimePoint deadline) {
@@ -111,45 +126,59 @@ void TorchrunHub::serve_peers() {
 }
 
 bool TorchrunHub::serve(Peer& peer) {
-  const char* what = "ended before it had joined";
   try {
     while (const auto frame = peer.frames.poll()) {
       if (!take_gather(peer, *frame)) return false;
     }
-    if (!peer.frames.ended()) return true;
   } catch (const Error&) {
-    what = "sent what no rank sends while joining; do all ranks run the same cohort?";
+    // Where its next message begins cannot be known any more.
+    end_corrupt(peer, "bytes that are no message");
+    return false;
   }
-  // Who has named no rank can only not be answered.
+  if (!peer.frames.ended()) return true;
   if (!peer.rank) return false;
   const WorldRank rank = *peer.rank;
-  deliver(relay_.on_ended(rank,
-                          Error(ErrorCode::peer_failed, name_of(rank) + " " + what, rank, "join")));
+  end(rank,
+      Error(ErrorCode::peer_failed, name_of(rank) + " ended before it had joined", rank, "join"));
   return false;
 }
 
 bool TorchrunHub::take_gather(Peer& peer, const Frame& frame) {
+  if (frame.type != FrameType::gather) {
+    end_corrupt(peer, "a message of a kind that ranks do not send there");
+    return false;
+  }
   wire::Reader reader(frame.payload);
   const auto round = reader.get<std::uint64_t>();
   const auto bytes = reader.get_bytes();
   const WorldRank rank{reader.get<std::uint32_t>()};
   const auto rank_count = reader.get<std::uint32_t>();
-  const bool is_another = peer.rank && *peer.rank != rank;
-  if (frame.type != FrameType::gather || is_another || !reader.at_end()) {
-    throw Error(ErrorCode::corrupt, "no gather of this rank", rank, "join");
+  if (!peer.rank && !meet(peer, rank, rank_count)) return false;
+  std::string fault;
+  if (!reader.at_end()) fault = "a message with more behind it";
+  if (rank != *peer.rank) fault = "a message as " + name_of(rank);
+  if (rank_count != environment_.rank_count) {
+    fault = "WORLD_SIZE=" + std::to_string(rank_count) + " once it had joined with another";
   }
-  if (rank_count != environment_.rank_count || rank.index() >= rank_count) {
-    const Error error(ErrorCode::usage,
-                      "WORLD_SIZE is " + std::to_string(rank_count) + " on " + name_of(rank) +
-                          " and " + std::to_string(environment_.rank_count) + " on rank 0",
-                      rank, "join");
-    refuse(peer, error);
-    if (rank.index() < environment_.rank_count) deliver(relay_.on_ended(rank, error));
+  // Rounds are taken in turn: one that is left out could only be waited for in vain.
+  if (round != peer.next_round) {
+    fault = "what is for round " + std::to_string(round) + " of its meetings in round " +
+            std::to_string(peer.next_round);
+  }
+  if (!fault.empty()) {
+    end_corrupt(peer, fault);
     return false;
   }
+  ++peer.next_round;
+  deliver(relay_.on_gather(rank, round, {bytes.begin(), bytes.end()}));
+  return true;
+}
+
+bool TorchrunHub::meet(Peer& peer, WorldRank rank, std::uint32_t rank_count) {
   const bool taken = rank == WorldRank{0} || std::ranges::any_of(peers_, [&](const auto& other) {
                        return other.get() != &peer && other->rank == rank;
                      });
+  // First of all: the rank that is here already has no part in what another says in its name.
   if (taken) {
     refuse(peer, Error(ErrorCode::usage,
                        "two processes have RANK=" + std::to_string(rank.index()) + " with " +
@@ -157,9 +186,39 @@ bool TorchrunHub::take_gather(Peer& peer, const Frame& frame) {
                        rank, "join"));
     return false;
   }
+  if (rank_count != environment_.rank_count) {
+    const Error error(ErrorCode::usage,
+                      "WORLD_SIZE is " + std::to_string(rank_count) + " on " + name_of(rank) +
+                          " and " + std::to_string(environment_.rank_count) + " on rank 0",
+                      rank, "join");
+    refuse(peer, error);
+    if (rank.index() < environment_.rank_count) end(rank, error);
+    return false;
+  }
+  if (rank.index() >= rank_count) {
+    refuse(peer, Error(ErrorCode::usage,
+                       "a process has RANK=" + std::to_string(rank.index()) +
+                           " with WORLD_SIZE=" + std::to_string(rank_count),
+                       std::nullopt, "join"));
+    return false;
+  }
   peer.rank = rank;
-  deliver(relay_.on_gather(rank, round, {bytes.begin(), bytes.end()}));
+  came_[rank.index()] = true;
   return true;
+}
+
+void TorchrunHub::end_corrupt(Peer& peer, const std::string& what) {
+  const std::string who = peer.rank ? name_of(*peer.rank) : "a process";
+  const Error error(ErrorCode::corrupt,
+                    who + " sent " + what + " while ranks met; start all from the same build",
+                    peer.rank, "join");
+  refuse(peer, error);
+  if (peer.rank) deliver(relay_.on_corrupted(*peer.rank, error));
+}
+
+void TorchrunHub::end(WorldRank rank, const Error& error) {
+  came_[rank.index()] = true;
+  deliver(relay_.on_ended(rank, error));
 }
 
 void TorchrunHub::refuse(Peer& peer, const Error& error) {

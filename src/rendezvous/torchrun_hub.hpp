@@ -34,6 +34,7 @@ class TorchrunHub {
     UniqueFd socket;
     FrameConnection frames;
     std::optional<WorldRank> rank;  ///< known from its first frame
+    std::uint64_t next_round = 0;   ///< that it has to contribute to
   };
 
   void wait(TimePoint deadline);
@@ -43,14 +44,22 @@ class TorchrunHub {
   /// Of one; false if it is to be forgotten.
   bool serve(Peer& peer);
   bool take_gather(Peer& peer, const Frame& frame);
+  /// Whether what an unknown process says of itself fits; it is told if not.
+  bool meet(Peer& peer, WorldRank rank, std::uint32_t rank_count);
+  /// Ends the wait for a rank that said what no rank says, for all of them.
+  void end_corrupt(Peer& peer, const std::string& what);
+  void end(WorldRank rank, const Error& error);
   void refuse(Peer& peer, const Error& error);
   void deliver(const std::vector<Outgoing>& messages);
   [[noreturn]] void give_up(std::uint64_t round);
+  /// Once a round has failed: tells those that are about to come.
+  void stay_for_late();
 
   TorchrunEnvironment environment_;
   UniqueFd listener_;
   Relay relay_;
   std::vector<std::unique_ptr<Peer>> peers_;
+  std::vector<bool> came_;  // by rank: has said who it is
   std::optional<Frame> own_answer_;
 };
 

@@ -79,6 +79,20 @@ TEST(Relay, ARankThatEndedAfterContributingIsNoObstacle) {
   EXPECT_EQ(gathered(messages[0], 0), (std::vector<std::string>{"a", "b"}));
 }
 
+TEST(Relay, WhatACorruptRankContributedDoesNotCount) {
+  Relay relay(3);
+  relay.on_gather(WorldRank{0}, 0, bytes_of("a"));
+  relay.on_gather(WorldRank{1}, 0, bytes_of("b"));
+  const auto told = relay.on_corrupted(WorldRank{1}, kDied);
+  ASSERT_EQ(told.size(), 1u) << "not the rank itself, and rank 2 does not wait yet";
+  EXPECT_EQ(told[0].to, WorldRank{0});
+  EXPECT_EQ(decode(told[0]).type, FrameType::failed);
+  const auto late = relay.on_gather(WorldRank{2}, 0, bytes_of("c"));
+  ASSERT_EQ(late.size(), 1u);
+  EXPECT_EQ(late[0].to, WorldRank{2});
+  EXPECT_EQ(decode(late[0]).type, FrameType::failed);
+}
+
 TEST(Relay, SaysWhoIsMissing) {
   Relay relay(4);
   relay.on_gather(WorldRank{0}, 0, bytes_of("a"));
