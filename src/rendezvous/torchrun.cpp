@@ -52,19 +52,21 @@ class Meeting {
  public:
   explicit Meeting(TorchrunEnvironment environment) : environment_(std::move(environment)) {}
 
-  Frame gather(std::span<const std::byte> mine, TimePoint deadline) {
+  /// Every rank's bytes. Throws: the error by which rank 0 says that the round has failed, and
+  /// Error{timeout, peer_failed, corrupt} about rank 0 itself.
+  std::vector<std::vector<std::byte>> gather(std::span<const std::byte> mine, TimePoint deadline) {
     const std::lock_guard lock(mutex_);
     const std::uint64_t round = next_round_++;
     if (environment_.rank == WorldRank{0}) {
       if (!hub_) hub_.emplace(environment_);
-      return hub_->gather(round, mine, deadline);
+      return opened(hub_->gather(round, mine, deadline));
     }
     connect(deadline);
     if (!first_rank_->send(encode_gather(environment_.rank, environment_.rank_count, round, mine),
                            deadline)) {
       fail_without_first_rank(ErrorCode::peer_failed, "does not answer any more");
     }
-    if (auto frame = first_rank_->receive(deadline + kAnswerPatience)) return std::move(*frame);
+    if (auto frame = receive_answer(round, deadline + kAnswerPatience)) return opened(*frame);
     if (!first_rank_->ended()) {
       fail_without_first_rank(ErrorCode::timeout, "did not join in time");
     }
@@ -72,6 +74,47 @@ class Meeting {
   }
 
  private:
+  [[noreturn]] static void fail_not_understood() {
+    fail_without_first_rank(ErrorCode::corrupt,
+                            "sent what is no answer to ranks that meet; start all from the same "
+                            "build");
+  }
+
+  std::optional<Frame> receive_answer(std::uint64_t round, TimePoint deadline) {
+    try {
+      while (auto frame = first_rank_->receive(deadline)) {
+        if (frame->type == FrameType::failed) return frame;
+        if (frame->type != FrameType::gathered) fail_not_understood();
+        // Other rounds are those that this rank has given up, whose answers come late.
+        if (wire::Reader(frame->payload).get<std::uint64_t>() == round) return frame;
+      }
+      return std::nullopt;
+    } catch (const Error&) {
+      fail_not_understood();
+    }
+  }
+
+  std::vector<std::vector<std::byte>> opened(const Frame& answer) const {
+    std::vector<std::vector<std::byte>> all;
+    std::optional<Error> failure;
+    try {
+      wire::Reader reader(answer.payload);
+      if (answer.type == FrameType::failed) {
+        failure = decode_error(answer.payload);
+      } else {
+        static_cast<void>(reader.get<std::uint64_t>());  // the round
+        for (std::uint32_t index = 0; index < environment_.rank_count; ++index) {
+          const auto bytes = reader.get_bytes();
+          all.emplace_back(bytes.begin(), bytes.end());
+        }
+      }
+    } catch (const Error&) {
+      fail_not_understood();
+    }
+    if (failure) throw *failure;
+    return all;
+  }
+
   void connect(TimePoint deadline) {
     while (!first_rank_) {
       socket_ = try_connect(environment_);
@@ -105,16 +148,7 @@ class TorchrunBootstrap final : public Bootstrap {
 
   std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine,
                                                  TimePoint deadline) override {
-    const Frame frame = meeting_.gather(mine, deadline);
-    if (frame.type == FrameType::failed) throw decode_error(frame.payload);
-    wire::Reader reader(frame.payload);
-    static_cast<void>(reader.get<std::uint64_t>());  // the round: answers come in order
-    std::vector<std::vector<std::byte>> all;
-    for (std::uint32_t index = 0; index < rank_count_; ++index) {
-      const auto bytes = reader.get_bytes();
-      all.emplace_back(bytes.begin(), bytes.end());
-    }
-    return all;
+    return meeting_.gather(mine, deadline);
   }
 
  private:

@@ -6,7 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -16,6 +20,9 @@
 #include <gtest/gtest.h>
 
 #include "base/unique_fd.hpp"
+#include "rendezvous/protocol.hpp"
+#include "rendezvous/torchrun_hub.hpp"
+#include "rendezvous/wire.hpp"
 #include "support/subprocess.hpp"
 
 namespace cohort {
@@ -67,6 +74,23 @@ class TorchrunRanks : public testing::Test {
       ranks.push_back(start(rank, rank_count, scenario, run_id));
     }
     return ranks;
+  }
+
+  /// Where `start` has ranks of one job meet.
+  std::string socket_name(int rank_count, const std::string& run_id) const {
+    const std::string count = std::to_string(rank_count);
+    const std::map<std::string, std::string> variables{{"RANK", "0"},
+                                                       {"LOCAL_RANK", "0"},
+                                                       {"WORLD_SIZE", count},
+                                                       {"MASTER_ADDR", "127.0.0.1"},
+                                                       {"MASTER_PORT", port_},
+                                                       {"TORCHELASTIC_RUN_ID", run_id},
+                                                       {"TORCHELASTIC_RESTART_COUNT", "0"}};
+    const auto lookup = [&](const char* name) {
+      const auto found = variables.find(name);
+      return found == variables.end() ? nullptr : found->second.c_str();
+    };
+    return rendezvous::parse_torchrun_environment(lookup, ::getuid())->socket_name;
   }
 
   UniqueFd agent_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
@@ -180,6 +204,86 @@ TEST_F(TorchrunRanks, ASecondRankZeroIsRefused) {
               HasSubstr("another process of this host is rank 0 of MASTER_ADDR=127.0.0.1 "
                         "MASTER_PORT=" +
                         port_ + " already"));
+}
+
+using Bytes = std::vector<std::byte>;
+
+/// A socket of this test's, once `use` has connected or bound it there.
+UniqueFd open_at(const std::string& name,
+                 const std::function<int(int, const sockaddr*, socklen_t)>& use) {
+  for (const auto end = std::chrono::steady_clock::now() + patience(60s);;) {
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int done =
+        rendezvous::with_abstract_address(name, [&](const void* address, std::uint32_t bytes) {
+          return use(socket.get(), static_cast<const sockaddr*>(address), bytes);
+        });
+    if (done == 0) return socket;
+    if (std::chrono::steady_clock::now() > end) {
+      ADD_FAILURE() << "nobody listens";
+      return socket;
+    }
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
+void say(const UniqueFd& socket, const Bytes& bytes) {
+  EXPECT_EQ(::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(bytes.size()));
+}
+
+TEST_F(TorchrunRanks, GarbageInARanksNameEndsAllAtOnce) {
+  const auto first = start(0, 4, {"gather"});
+  const auto third = start(2, 4, {"gather"});
+  const UniqueFd planted = open_at(socket_name(4, "none"), ::connect);
+  say(planted, rendezvous::encode_gather(WorldRank{1}, 4, 0, Bytes(8)));
+  std::this_thread::sleep_for(1s);  // all wait, for rank 3 alone, which does not come
+  say(planted, Bytes(100, std::byte{0xA5}));
+  const auto begin = std::chrono::steady_clock::now();
+  for (const auto* rank : {&first, &third}) {
+    const Finished finished = (*rank)->wait(patience(60s));
+    EXPECT_EQ(finished.exit_code, 2);
+    EXPECT_EQ(finished.errors,
+              "rank 1 sent bytes that are no message while ranks met; start all from the same "
+              "build\n");
+  }
+  // Long before the deadline of joining, of 60 s. The planted process never ends.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, patience(30s));
+}
+
+Bytes gathered(std::uint64_t round, int parts) {
+  wire::Writer writer;
+  writer.put(round);
+  for (int part = 0; part < parts; ++part) writer.put_bytes({});
+  return rendezvous::encode_frame(rendezvous::FrameType::gathered, writer.bytes());
+}
+
+TEST_F(TorchrunRanks, AnswersThatAreNoneNameRankZero) {
+  using rendezvous::encode_frame;
+  using rendezvous::FrameType;
+  const std::string not_understood =
+      "rank 0 sent what is no answer to ranks that meet; start all from the same build\n";
+  Bytes late = gathered(7, 2);  // of another round: not this one's answer
+  const Bytes failed = encode_frame(
+      FrameType::failed, rendezvous::encode_error(Error(ErrorCode::usage, "what rank 0 says")));
+  late.insert(late.end(), failed.begin(), failed.end());
+  const std::vector<std::pair<Bytes, std::string>> cases{
+      {Bytes(100, std::byte{0xA5}), not_understood},
+      {encode_frame(FrameType::missing, {}), not_understood},
+      {encode_frame(FrameType::gathered, {}), not_understood},
+      {encode_frame(FrameType::failed, Bytes(3)), not_understood},
+      {gathered(0, 1), not_understood},
+      {late, "what rank 0 says\n"},
+  };
+  const UniqueFd listener = open_at(socket_name(2, "planted"), ::bind);
+  ASSERT_EQ(::listen(listener.get(), 4), 0);
+  for (const auto& [answer, text] : cases) {
+    const auto rank = start(1, 2, {"gather"}, "planted");
+    const UniqueFd connected(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    say(connected, answer);
+    const Finished finished = rank->wait(patience(60s));
+    EXPECT_EQ(finished.exit_code, 2);
+    EXPECT_EQ(finished.errors, text);
+  }
 }
 
 }  // namespace
