@@ -1,22 +1,20 @@
 #include "bench_layer.hpp"
 
-#include <array>
-#include <cstdio>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include <cohort/error.hpp>
-#include <cohort/version.hpp>
 
 #include "base/bytes.hpp"
-#include "base/wrapped.hpp"
+#include "bench_layer_output.hpp"
 #include "bench_layer_run.hpp"
 #include "bench_options.hpp"
 #include "layout_flags.hpp"
+#include "output_file.hpp"
 #include "path_flags.hpp"
 #include "progress.hpp"
 #include "verbosity.hpp"
@@ -27,8 +25,6 @@ namespace {
 
 using bench::LayerMeasurement;
 using bench::LayerOptions;
-using bench::LayerRow;
-using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kRowsMax = 65536;
 constexpr std::size_t kHiddenMax = 65536;
@@ -51,8 +47,9 @@ Examples:
   # Two replicas of attention on two GPUs, as a document:
   cohort bench layer --device cuda --tp 2 --json
 
-  # Four ranks on host memory, attention in two pairs:
-  cohort bench layer --tp 4 --attn-dp 2 --rows 1..64 --layers 4)";
+  # Four ranks on host memory, attention in two pairs, also as a page:
+  cohort bench layer --tp 4 --attn-dp 2 --rows 1..64 --layers 4 \
+    --report layer.html)";
 
 struct LayerFlags {
   LayoutFlags layout;
@@ -67,6 +64,7 @@ struct LayerFlags {
   bool quick = false;
   Verbosity verbosity;
   bool json = false;
+  std::string report;
   PathFlags paths;
 };
 
@@ -120,76 +118,6 @@ LayerOptions read_flags(const LayerFlags& flags) {
   return options;
 }
 
-Json describe(const bench::Times& times) {
-  return {{"p50_us", times.p50_us},
-          {"mean_us", times.mean_us},
-          {"min_us", times.min_us},
-          {"rounds", times.calls}};
-}
-
-Json describe(const LayerRow& row, const LayerOptions& options) {
-  Json document{{"rows", row.rows}, {"step", describe(row.step)}};
-  document["step"]["p50_us_per_layer"] = row.step.p50_us / options.layers;
-  if (row.launched.calls != 0) document["launched"] = describe(row.launched);
-  document["calls"] = Json::array();
-  for (const bench::LayerCall& call : row.calls) {
-    document["calls"].push_back(
-        {{"group", call.group}, {"op", call.op}, {"bytes", call.bytes}, {"path", call.path}});
-  }
-  return document;
-}
-
-void print_document(const LayerMeasurement& measurement, std::ostream& output) {
-  const LayerOptions& options = measurement.options;
-  Json document{{"schema", 1},
-                {"version", COHORT_VERSION},
-                {"device", to_string(options.memory)},
-                {"ranks", options.sizes.tp},
-                {"attn_dp", options.sizes.attn_dp},
-                {"attn_cp", options.sizes.attn_cp},
-                {"hidden", options.hidden},
-                {"layers", options.layers},
-                {"dtype", to_string(options.dtype)},
-                {"norm", options.norm}};
-  document["rows"] = Json::array();
-  for (const LayerRow& row : measurement.rows) document["rows"].push_back(describe(row, options));
-  output << document.dump() << '\n';
-}
-
-std::string calls_text(const LayerRow& row) {
-  std::string text;
-  for (const bench::LayerCall& call : row.calls) {
-    text += (text.empty() ? "" : ", ") + call.op + " " + call.group + " " + call.path;
-  }
-  return text.empty() ? "none" : text;
-}
-
-void print_table(const LayerMeasurement& measurement, std::ostream& output) {
-  const LayerOptions& options = measurement.options;
-  const bool on_gpu = options.memory == Memory::cuda;
-  output << "us of the boundaries of " << options.layers << " layers, hidden " << options.hidden
-         << " " << to_string(options.dtype) << (options.norm ? " with norms" : "")
-         << ",\nthe slowest of " << options.sizes.tp << " ranks on "
-         << (on_gpu ? "GPUs, each step one graph" : "host memory") << "\n\n"
-         << "  rows       step  per layer " << (on_gpu ? "  launched " : "")
-         << " calls of one layer\n";
-  const std::size_t indent = on_gpu ? 41 : 30;
-  for (const LayerRow& row : measurement.rows) {
-    std::array<char, 96> line{};
-    std::snprintf(line.data(), line.size(), "%6zu %10.2f %10.2f ", row.rows, row.step.p50_us,
-                  row.step.p50_us / options.layers);
-    output << line.data();
-    if (on_gpu) {
-      std::snprintf(line.data(), line.size(), "%10.2f ", row.launched.p50_us);
-      output << line.data();
-    }
-    const auto calls = wrapped(calls_text(row), kTextColumns - indent);
-    for (std::size_t i = 0; i < calls.size(); ++i) {
-      output << (i == 0 ? " " : std::string(indent, ' ')) << calls[i] << '\n';
-    }
-  }
-}
-
 void add_flags(CLI::App& command, LayerFlags& flags) {
   command.add_option("--device", flags.device, "Where rows lie: host, or cuda")
       ->capture_default_str()
@@ -222,8 +150,34 @@ void add_flags(CLI::App& command, LayerFlags& flags) {
                    "Few row counts, short rounds: a look, not a measurement");
   add_verbosity_flags(command, flags.verbosity, "No progress");
   command.add_flag("--json", flags.json, "Print one JSON document instead of a table");
+  command
+      .add_option("--report", flags.report,
+                  "Also write one page that shows the measurement, for a browser")
+      ->type_name("FILE.html");
   add_path_flags(command, flags.paths, /*with_gpus=*/true);
   add_layout_flags(command, flags.layout);
+}
+
+void run(const LayerFlags& flags, std::ostream& output, std::ostream& errors) {
+  const LayerOptions options = read_flags(flags);
+  std::optional<OutputFile> report;
+  if (!flags.report.empty()) report.emplace("--report", flags.report);
+  Progress progress(errors, "bench layer", "rounds", flags.verbosity);
+  // On GPUs in graphs, then without.
+  progress.expect(options.rounds * (options.memory == Memory::cuda ? 2U : 1U));
+  const LayerMeasurement measurement = bench::measure_layers(options, progress);
+  progress.end();
+  const auto write_report = [&] {
+    if (report) report->write(bench::layer_report(measurement));
+  };
+  // One document on standard output: the measurement's, or the error's of the file.
+  if (flags.json) {
+    write_report();
+    output << bench::layer_document(measurement) << '\n';
+    return;
+  }
+  bench::print_layer_table(measurement, output);
+  write_report();
 }
 
 }  // namespace
@@ -240,17 +194,7 @@ void add_bench_layer_command(CLI::App& bench, std::ostream& output, std::ostream
       throw Error(ErrorCode::usage, option->get_name() + " must come after 'layer'", std::nullopt,
                   "arguments");
     }
-    const LayerOptions options = read_flags(*flags);
-    Progress progress(errors, "bench layer", "rounds", flags->verbosity);
-    // On GPUs in graphs, then without.
-    progress.expect(options.rounds * (options.memory == Memory::cuda ? 2U : 1U));
-    const LayerMeasurement measurement = bench::measure_layers(options, progress);
-    progress.end();
-    if (flags->json) {
-      print_document(measurement, output);
-    } else {
-      print_table(measurement, output);
-    }
+    run(*flags, output, errors);
   });
 }
 

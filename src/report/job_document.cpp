@@ -74,15 +74,19 @@ Json reasons_json(std::span<const LedgerRow> rows) {
   return list;
 }
 
+Json groups_json(const Layout& layout) {
+  Json groups = Json::parse(groups_as_json(layout));
+  groups.erase("schema");
+  groups.erase("version");
+  return groups;
+}
+
 Json job_document(const Plan& plan, std::span<const LedgerRow> communication,
                   std::span<const RankTimeline> timelines, const Json& run) {
-  Json layout = Json::parse(groups_as_json(plan.layout()));
-  layout.erase("schema");
-  layout.erase("version");
   return {{"schema", 1},
           {"version", COHORT_VERSION},
           {"kind", "generate"},
-          {"layout", layout},
+          {"layout", groups_json(plan.layout())},
           {"plan", plan_json(plan)},
           {"communication", ledger_json(communication)},
           {"reasons", reasons_json(communication)},

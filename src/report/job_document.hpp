@@ -47,6 +47,9 @@ nlohmann::ordered_json reasons_json(std::span<const LedgerRow> rows);
 /// Of every rank the first `report_calls_max` calls; the rest counts as dropped.
 nlohmann::ordered_json timeline_json(std::span<const RankTimeline> ranks);
 
+/// Sizes and groups, as `cohort groups --json` has them.
+nlohmann::ordered_json groups_json(const Layout& layout);
+
 /// What each boundary of a layer moves, with rows that make every rank's part visible: of a step
 /// whose rows are counted by chunk, if there is context parallelism, and of one by replica. Ranks
 /// are those of one pipeline stage.

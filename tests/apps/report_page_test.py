@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from report_browser import Browser  # noqa: E402
 
 JOBS = ("job_1", "job_4", "job_64")
-PAGES = JOBS + ("bench", "faults")
+PAGES = JOBS + ("bench", "layer", "faults")
 
 
 def rounded(value, digits):
@@ -107,6 +107,21 @@ class ReportPages(unittest.TestCase):
                 self.assertTrue(cells[1][0].startswith(f"{len(same)} groups of "))
             self.assertEqual(cells[6][1], sum(row["bytes"] for row in same))
             self.assertEqual(cells[9][1], max(row["wait_s"] for row in same))
+
+    def test_a_layer_is_told_as_measured(self):
+        self.open("layer")
+        rows = self.browser.data()["layer"]["rows"]
+        self.assertEqual(
+            [[value for _, value in row] for row in self.browser.table("layer-table")],
+            [[r["rows"], r["step"]["min_us"], r["step"]["p50_us"], r["step"]["mean_us"],
+              r["step"]["p50_us_per_layer"], r["launched"]["p50_us"]] for r in rows])
+        self.assertEqual(
+            [[row[0][1], row[1][0], row[2][0], row[3][1], row[4][0]]
+             for row in self.browser.table("layer-calls")],
+            [[r["rows"], c["group"], c["op"], c["bytes"], c["path"]]
+             for r in rows for c in r["calls"]])
+        drawn = self.browser.run("return document.querySelectorAll('#pictures circle').length")
+        self.assertEqual(drawn, 2 * len(rows))
 
     def test_the_memory_is_that_of_the_json(self):
         for page in JOBS:

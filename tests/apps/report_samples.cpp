@@ -1,5 +1,5 @@
 // Writes pages for tests in a browser and for looking at: jobs of 1, 4 and 64 ranks that nobody
-// ran, a measurement and replays. report_samples FOLDER
+// ran, measurements and replays. report_samples FOLDER
 
 #include <filesystem>
 #include <fstream>
@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bench_layer_output.hpp"
 #include "bench_output.hpp"
 #include "faults/catalog.hpp"
 #include "faults_output.hpp"
@@ -77,6 +78,22 @@ std::string bench_page() {
   return command_report("bench", bench::document_text(measurement));
 }
 
+std::string layer_page() {
+  bench::LayerMeasurement measurement;
+  measurement.options.sizes = {.tp = 4, .attn_dp = 2, .attn_cp = 2};
+  measurement.options.memory = Memory::cuda;
+  for (std::size_t rows = 1; rows <= 256; rows *= 2) {
+    bench::LayerRow row;
+    row.rows = rows;
+    row.step = times_of(70 + static_cast<double>(rows) * 2);
+    row.launched = times_of(160 + static_cast<double>(rows) * 2);
+    row.calls = {{"tp", "all_gather", rows * 7168, "gpu_ll"},
+                 {"tp", "reduce_scatter", rows * 14336, "gpu_lamport"}};
+    measurement.rows.push_back(row);
+  }
+  return bench::layer_report(measurement);
+}
+
 std::string faults_page() {
   std::ostringstream unused;
   FaultsReport report({.ranks = 4, .scale = 1}, true, unused);
@@ -113,6 +130,7 @@ void write_all(const std::filesystem::path& folder) {
                                           .ranks_per_host = 8},
                                          60));
   write(folder / "bench.html", bench_page());
+  write(folder / "layer.html", layer_page());
   write(folder / "faults.html", faults_page());
 }
 

@@ -1,9 +1,15 @@
 // Decode steps measured by the command, on host memory and on GPUs that are the fake's.
 
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "support/report_data.hpp"
 #include "support/subprocess.hpp"
 
 namespace cohort {
@@ -52,6 +58,24 @@ TEST(BenchLayer, TimesAGraphOnGpus) {
     EXPECT_EQ(row["calls"].size(), 4U);
     for (const auto& call : row["calls"]) EXPECT_THAT(call["path"], HasSubstr("gpu_"));
   }
+}
+
+TEST(BenchLayer, WritesAReportOfTheDocument) {
+  namespace fs = std::filesystem;
+  const fs::path page =
+      fs::temp_directory_path() / ("cohort-layer-" + std::to_string(::getpid()) + ".html");
+  const test::Finished finished =
+      bench_layer({"--rows", "1,2", "--tp", "4", "--attn-dp", "2", "--json", "--report", page});
+  ASSERT_EQ(finished.exit_code, 0) << finished.errors;
+  const auto report = test::report_data(page);
+  fs::remove(page);
+  EXPECT_EQ(report.at("kind"), "layer");
+  EXPECT_EQ(report.at("layer"), nlohmann::json::parse(finished.output));
+  EXPECT_EQ(report.at("layout").at("groups").at("attn_tp").size(), 2U);
+  EXPECT_EQ(report.at("boundaries").at(0).at("boundaries").size(), 5U);
+  const test::Finished refused = bench_layer({"--report", "no-folder/layer.html"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.errors, HasSubstr("--report no-folder/layer.html"));
 }
 
 TEST(BenchLayer, NormsRideWithTheSums) {

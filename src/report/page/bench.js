@@ -22,13 +22,21 @@ function benchPictures(rows) {
   return pictures;
 }
 
+/// 10 to this power of microseconds.
+function decadeText(power) {
+  const unit = power < 3 ? 0 : power < 6 ? 1 : 2;
+  return Number((10 ** (power - 3 * unit)).toPrecision(1)) + [" us", " ms", " s"][unit];
+}
+
+/// Microseconds over a size, which `sizeText` writes.
 class LogAxes {
-  constructor(curves, width, height) {
+  constructor(curves, width, height, sizeText) {
+    this.sizeText = sizeText;
     const points = [...curves.values()].flat();
-    const bytes = points.map((point) => Math.log2(point[0]));
+    const sizes = points.map((point) => Math.log2(point[0]));
     const times = points.map((point) => Math.log10(Math.max(point[1], 1e-3)));
-    this.firstPower = Math.floor(Math.min(...bytes));
-    this.lastPower = Math.max(this.firstPower + 1, Math.ceil(Math.max(...bytes)));
+    this.firstPower = Math.floor(Math.min(...sizes));
+    this.lastPower = Math.max(this.firstPower + 1, Math.ceil(Math.max(...sizes)));
     this.firstDecade = Math.floor(Math.min(...times));
     this.lastDecade = Math.max(this.firstDecade + 1, Math.ceil(Math.max(...times)));
     this.left = 64;
@@ -37,8 +45,8 @@ class LogAxes {
     this.bottom = height - 26;
   }
 
-  x(bytes) {
-    return this.left + (Math.log2(bytes) - this.firstPower) / (this.lastPower - this.firstPower) *
+  x(size) {
+    return this.left + (Math.log2(size) - this.firstPower) / (this.lastPower - this.firstPower) *
       (this.right - this.left);
   }
 
@@ -53,14 +61,15 @@ class LogAxes {
     for (let power = this.firstPower; power <= this.lastPower; power += step) {
       const x = this.x(2 ** power);
       nodes.push(svg("line", { x1: x, x2: x, y1: this.top, y2: this.bottom, class: "grid" }),
-        svg("text", { x, y: this.bottom + 17, "text-anchor": "middle", class: "soft" },
-          bytesText(2 ** power).replace(/\.0+ /, " ")));
+        svg("text", { x: x > this.right - 24 ? this.right + 12 : x, y: this.bottom + 17,
+          "text-anchor": x > this.right - 24 ? "end" : "middle", class: "soft" },
+          this.sizeText(2 ** power).replace(/\.0+ /, " ")));
     }
     for (let decade = this.firstDecade; decade <= this.lastDecade; ++decade) {
       const y = this.y(10 ** decade);
       nodes.push(svg("line", { x1: this.left, x2: this.right, y1: y, y2: y, class: "grid" }),
         svg("text", { x: this.left - 7, y: y + 4, "text-anchor": "end", class: "soft" },
-          Number((10 ** decade).toPrecision(1)) + " us"));
+          decadeText(decade)));
     }
     return nodes;
   }
@@ -73,17 +82,17 @@ function benchCurve(axes, name, points, number) {
     "stroke-width": name === "cohort" ? 2.6 : 1.6,
     "stroke-dasharray": dashes[number % dashes.length] || null }),
   points.map((point) => svg("circle", { cx: axes.x(point[0]), cy: axes.y(point[1]), r: 3,
-    fill: colour }, svg("title", {}, name + ": " + bytesText(point[0]) + ", " +
+    fill: colour }, svg("title", {}, name + ": " + axes.sizeText(point[0]) + ", " +
     microText(point[1]) + " us")))];
 }
 
-function benchPicture(title, curves, width) {
+function timePicture(title, curves, width, over, sizeText) {
   const height = 260;
-  const axes = new LogAxes(curves, width, height);
+  const axes = new LogAxes(curves, width, height, sizeText);
   const names = [...curves.keys()];
   return el("figure", { class: "card" }, el("h4", {}, title),
-    svg("svg", { width, height, role: "img", "aria-label": title + ": microseconds over bytes; " +
-      "the table has the figures" }, axes.nodes(),
+    svg("svg", { width, height, role: "img", "aria-label": title + ": microseconds over " + over +
+      "; the table has the figures" }, axes.nodes(),
     names.map((name, i) => benchCurve(axes, name, curves.get(name), i)).reverse()),
     el("ul", { class: "legend" }, names.map((name, i) => el("li", {},
       svg("svg", { width: 26, height: 10, "aria-hidden": "true" }, svg("line", { x1: 0, x2: 26,
@@ -123,7 +132,7 @@ function showBench() {
       const wide = width >= 680 ? (width - 10) / 2 : width;
       place.style.gridTemplateColumns = width >= 680 ? "1fr 1fr" : "minmax(0, 1fr)";
       place.replaceChildren(...[...pictures].map(([title, curves]) =>
-        benchPicture(title, curves, Math.floor(wide) - 28)));
+        timePicture(title, curves, Math.floor(wide) - 28, "bytes", bytesText)));
     });
   }
   section("table", "As measured", benchTable(rows),

@@ -45,6 +45,12 @@ function figure(value, format, name = "td") {
   return el(name, { class: "figure", "data-value": value }, format(value));
 }
 
+/// A sentence whose flags stay in one piece.
+function sentence(text) {
+  return text.split(/(--[a-z][a-z-]*)/).map((part, i) => i % 2 === 0 ? part :
+    el("span", { class: "flag" }, part));
+}
+
 function ranksText(ranks) {
   const parts = [];
   for (let first = 0; first < ranks.length;) {

@@ -45,8 +45,8 @@ function reasonTable() {
   return table("Every reason that occurred, and what to do about it",
     ["reason", "~what it means", "~what to do"],
     report.reasons.map((entry) => el("tr", { id: "reason-" + entry.reason },
-      el("th", { scope: "row" }, entry.reason), el("td", {}, entry.meaning),
-      el("td", {}, entry.todo || "nothing"))), "reasons");
+      el("th", { scope: "row" }, entry.reason), el("td", {}, sentence(entry.meaning)),
+      el("td", {}, sentence(entry.todo || "nothing")))), "reasons");
 }
 
 /// More rows than one can take in at once are shown by kind of group first.
