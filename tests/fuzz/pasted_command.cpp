@@ -1,7 +1,8 @@
 // What `--from` is given: a command of another engine, pasted from anywhere.
 
-#include "fuzz/fuzz.hpp"
 #include "pasted_command.hpp"
+
+#include "fuzz/fuzz.hpp"
 
 namespace cohort::fuzz {
 namespace {
