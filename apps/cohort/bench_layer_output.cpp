@@ -31,8 +31,11 @@ Json describe(const LayerRow& row, const LayerOptions& options) {
   if (row.launched.calls != 0) document["launched"] = describe(row.launched);
   document["calls"] = Json::array();
   for (const LayerCall& call : row.calls) {
-    document["calls"].push_back(
-        {{"group", call.group}, {"op", call.op}, {"bytes", call.bytes}, {"path", call.path}});
+    document["calls"].push_back({{"group", call.group},
+                                 {"op", call.op},
+                                 {"bytes", call.bytes},
+                                 {"path", call.path},
+                                 {"reason", call.reason}});
   }
   return document;
 }

@@ -270,7 +270,7 @@ class LayerRank {
     const std::size_t bytes = rows * options_.hidden * bytes_of(options_.dtype);
     const PathChoice choice = session_.explain(*step.group, *step.op, options_.dtype, bytes);
     return {std::string(to_string(*step.group)), std::string(to_string(*step.op)), bytes,
-            std::string(to_string(choice.path))};
+            std::string(to_string(choice.path)), std::string(to_string(choice.reason))};
   }
 
   /// Ranks begin what follows together.

@@ -37,6 +37,7 @@ struct LayerCall {
   std::string op;
   std::size_t bytes = 0;  ///< that this call's path is chosen by
   std::string path;
+  std::string reason;  ///< why that path
 };
 
 struct LayerRow {

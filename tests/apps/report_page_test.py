@@ -97,6 +97,19 @@ class ReportPages(unittest.TestCase):
             self.assertEqual({row["reason"] for row in data["communication"]},
                              {r["reason"] for r in data["reasons"]})
 
+    def test_flags_in_sentences_stay_on_one_line(self):
+        for width in (1280, 700, 390):
+            self.open("job_4", width)
+            flags = self.browser.run(
+                "return [...document.querySelectorAll('#reasons .flag')].map((flag) => "
+                "[flag.textContent, flag.getClientRects().length])")
+            self.assertIn(["--pool", 1], flags)
+            self.assertEqual({lines for _, lines in flags}, {1})
+            self.assertEqual(self.browser.run(
+                "return getComputedStyle(document.querySelector('#reasons .flag')).whiteSpace"),
+                "nowrap")
+            self.assertFalse(self.browser.scrolls_sideways())
+
     def test_groups_of_a_kind_are_summed_where_there_are_many(self):
         self.open("job_64")
         rows = self.browser.data()["communication"]
@@ -116,9 +129,9 @@ class ReportPages(unittest.TestCase):
             [[r["rows"], r["step"]["min_us"], r["step"]["p50_us"], r["step"]["mean_us"],
               r["step"]["p50_us_per_layer"], r["launched"]["p50_us"]] for r in rows])
         self.assertEqual(
-            [[row[0][1], row[1][0], row[2][0], row[3][1], row[4][0]]
+            [[row[0][1], row[1][0], row[2][0], row[3][1], row[4][0], row[5][0]]
              for row in self.browser.table("layer-calls")],
-            [[r["rows"], c["group"], c["op"], c["bytes"], c["path"]]
+            [[r["rows"], c["group"], c["op"], c["bytes"], c["path"], c["reason"]]
              for r in rows for c in r["calls"]])
         drawn = self.browser.run("return document.querySelectorAll('#pictures circle').length")
         self.assertEqual(drawn, 2 * len(rows))

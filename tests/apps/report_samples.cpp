@@ -87,8 +87,8 @@ std::string layer_page() {
     row.rows = rows;
     row.step = times_of(70 + static_cast<double>(rows) * 2);
     row.launched = times_of(160 + static_cast<double>(rows) * 2);
-    row.calls = {{"tp", "all_gather", rows * 7168, "gpu_ll"},
-                 {"tp", "reduce_scatter", rows * 14336, "gpu_lamport"}};
+    row.calls = {{"tp", "all_gather", rows * 7168, "gpu_ll", "ok"},
+                 {"tp", "reduce_scatter", rows * 14336, "gpu_lamport", "op_unsupported"}};
     measurement.rows.push_back(row);
   }
   return bench::layer_report(measurement);

@@ -42,6 +42,7 @@ TEST(BenchLayer, TimesAStepOnHostMemory) {
     EXPECT_EQ(row["calls"][0]["op"], "all_gatherv");
     EXPECT_EQ(row["calls"][1]["op"], "reduce_scatterv");
     EXPECT_THAT(row["calls"][1]["path"], HasSubstr("host_"));
+    EXPECT_EQ(row["calls"][1]["reason"], "ok");
   }
 }
 

@@ -28,10 +28,11 @@ function decadeText(power) {
   return Number((10 ** (power - 3 * unit)).toPrecision(1)) + [" us", " ms", " s"][unit];
 }
 
-/// Microseconds over a size, which `sizeText` writes.
+/// Microseconds over a size, which `sizeText` writes, without its unit if that has one of its own.
 class LogAxes {
-  constructor(curves, width, height, sizeText) {
+  constructor(curves, width, height, sizeText, unit) {
     this.sizeText = sizeText;
+    this.unit = unit;
     const points = [...curves.values()].flat();
     const sizes = points.map((point) => Math.log2(point[0]));
     const times = points.map((point) => Math.log10(Math.max(point[1], 1e-3)));
@@ -82,13 +83,13 @@ function benchCurve(axes, name, points, number) {
     "stroke-width": name === "cohort" ? 2.6 : 1.6,
     "stroke-dasharray": dashes[number % dashes.length] || null }),
   points.map((point) => svg("circle", { cx: axes.x(point[0]), cy: axes.y(point[1]), r: 3,
-    fill: colour }, svg("title", {}, name + ": " + axes.sizeText(point[0]) + ", " +
+    fill: colour }, svg("title", {}, name + ": " + axes.sizeText(point[0]) + axes.unit + ", " +
     microText(point[1]) + " us")))];
 }
 
-function timePicture(title, curves, width, over, sizeText) {
+function timePicture(title, curves, width, over, sizeText, unit = "") {
   const height = 260;
-  const axes = new LogAxes(curves, width, height, sizeText);
+  const axes = new LogAxes(curves, width, height, sizeText, unit);
   const names = [...curves.keys()];
   return el("figure", { class: "card" }, el("h4", {}, title),
     svg("svg", { width, height, role: "img", "aria-label": title + ": microseconds over " + over +
@@ -137,5 +138,6 @@ function showBench() {
   }
   section("table", "As measured", benchTable(rows),
     table ? el("p", { class: "soft" }, el("code", {}, table)) : null,
-    remarks.map((remark) => el("p", {}, "Not compared with " + remark.who + ": " + remark.text)));
+    remarks.map((remark) => el("p", {}, "Not compared with " + remark.who + ": ",
+      sentence(remark.text))));
 }

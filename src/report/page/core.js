@@ -47,7 +47,7 @@ function figure(value, format, name = "td") {
 
 /// A sentence whose flags stay in one piece.
 function sentence(text) {
-  return text.split(/(--[a-z][a-z-]*)/).map((part, i) => i % 2 === 0 ? part :
+  return text.split(/(--[a-z][a-z0-9-]*[a-z0-9])/).map((part, i) => i % 2 === 0 ? part :
     el("span", { class: "flag" }, part));
 }
 

@@ -1,7 +1,5 @@
 // A step of layer boundaries: its time over the rows of the batch, and the calls that it makes.
 
-const rowsText = (rows) => rows + (rows === 1 ? " row" : " rows");
-
 function layerPicture(rows) {
   const curves = new Map([["step", rows.map((row) => [row.rows, row.step.p50_us])]]);
   if (rows.every((row) => row.launched)) {
@@ -14,7 +12,7 @@ function layerPicture(rows) {
   drawAtWidth(place, (width) => {
     place.style.gridTemplateColumns = "minmax(0, 1fr)";
     place.replaceChildren(timePicture("step of " + report.layer.layers + " layers", curves,
-      Math.floor(width) - 28, "rows", rowsText));
+      Math.floor(width) - 28, "rows", countText, " rows"));
   });
 }
 
@@ -31,10 +29,10 @@ function layerTable(rows) {
 
 function layerCalls(rows) {
   return table("Calls of one layer on rank 0, in their order; bytes are those that the path is " +
-    "chosen by", ["#rows", "group", "operation", "#bytes", "path"],
+    "chosen by", ["#rows", "group", "operation", "#bytes", "path", "reason"],
   rows.flatMap((row) => row.calls.map((call) => el("tr", {}, figure(row.rows, countText),
     el("td", {}, call.group), el("td", {}, call.op), figure(call.bytes, bytesText),
-    el("td", {}, call.path)))), "layer-calls");
+    el("td", {}, call.path), el("td", {}, call.reason)))), "layer-calls");
 }
 
 function showLayer() {
