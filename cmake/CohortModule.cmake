@@ -52,8 +52,8 @@ function(cohort_module name)
 endfunction()
 
 # cohort_compile_alone(a.cpp ...)
-# The sanitizers' presets compile the sources of a target in batches of eight (CMake's unity build).
-# Two sources that give the same name to something of their own cannot be in one batch: one of them
+# The sanitizers' presets compile the sources of a target in batches of eight (CMake's unity build),
+# and so does COHORT_BATCH_TESTS those of tests. Two sources that give the same name to something of their own cannot be in one batch: one of them
 # is named so, in the CMakeLists.txt of its target.
 function(cohort_compile_alone)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
@@ -79,6 +79,10 @@ function(cohort_test name)
   target_include_directories(${name}_tests PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name}_tests PRIVATE
     COHORT_TEST_DATA="${PROJECT_SOURCE_DIR}/tests" COHORT_BUILD_DIR="${CMAKE_BINARY_DIR}")
+  if(COHORT_BATCH_TESTS)
+    set_target_properties(${name}_tests PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    target_compile_options(${name}_tests PRIVATE -Wno-shadow)
+  endif()
   if(ARG_NEEDS_COMMAND)
     add_dependencies(${name}_tests cohort_command)
   endif()
