@@ -53,8 +53,8 @@ endfunction()
 
 # cohort_compile_alone(a.cpp ...)
 # The sanitizers' presets compile the sources of a target in batches of eight (CMake's unity build),
-# and so does COHORT_BATCH_TESTS those of tests. Two sources that give the same name to something of their own cannot be in one batch: one of them
-# is named so, in the CMakeLists.txt of its target.
+# and so does COHORT_BATCH_TESTS those of tests. Two sources that give the same name to something of
+# their own cannot be in one batch: one of them is named so, in the CMakeLists.txt of its target.
 function(cohort_compile_alone)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
