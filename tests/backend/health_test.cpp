@@ -139,7 +139,10 @@ TEST_P(HealthOfRanks, IdleRanksStallNobodyHoweverLongAndInWhateverChain) {
         const SharedWords words(world.domain());
         const std::uint32_t mine = world.rank().index();
         if (mine != 0) {
-          // Each waits for the one before it, so the last for rank 0 by way of all others.
+          // Each waits for the one before it, so the last for rank 0 by way of all others; and only
+          // once that one waits or is idle: a rank at work would rightly be waited for too long.
+          const auto before = mine == 1 ? RankActivity::idle : RankActivity::waiting;
+          ask_until(world, [&](const Health& health) { return is(health, mine - 1, before); });
           await(world, WorldRank{mine - 1}, words);
           release(world, words);
           EXPECT_EQ(world.health().ranks[mine].stalls, 0U);
