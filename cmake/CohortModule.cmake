@@ -100,7 +100,7 @@ function(cohort_test name)
     set(environment ENVIRONMENT COHORT_DEADLINE_SCALE=5)
     if(COHORT_SANITIZE STREQUAL "thread")
       set(environment ENVIRONMENT COHORT_DEADLINE_SCALE=10)
-      # Ranks with a process each are one thread each, of which it says nothing.
+      # What ranks that are processes share, it does not see; as threads they are all there, too.
       list(APPEND ARG_RELEASE_ONLY_CASES "*processes*")
     endif()
     if(ARG_RELEASE_ONLY_CASES)

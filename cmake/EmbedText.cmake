@@ -23,8 +23,9 @@ namespace cohort::page {
 
 const std::string_view kHtml = ${html};
 const std::string_view kCss = ${css};
-const std::array<std::string_view, kScriptCount> kScripts = {
+static constexpr std::string_view kScriptTexts[] = {
 ${scripts}};
+const std::span<const std::string_view> kScripts = kScriptTexts;
 
 }  // namespace cohort::page
 ")

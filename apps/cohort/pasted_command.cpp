@@ -198,8 +198,9 @@ void note_starter(const PastedProgram& program, PastedCommand& pasted) {
 
 bool ends_like_a_secret(std::string_view name) {
   std::string lower(name);
-  for (char& letter : lower)
-    letter = letter >= 'A' && letter <= 'Z' ? letter + ('a' - 'A') : letter;
+  for (char& letter : lower) {
+    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  }
   constexpr std::array<std::string_view, 4> kSecrets{"key", "token", "secret", "password"};
   return std::ranges::any_of(kSecrets, [&](auto secret) { return lower.ends_with(secret); });
 }
