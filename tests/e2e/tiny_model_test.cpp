@@ -119,7 +119,7 @@ TEST_F(TinyModel, ReportsThePlanThatRan) {
   fs::rename(fs::path(copy).replace_filename("other.gguf"), copy);
   ASSERT_EQ(::kill(second, SIGCONT), 0);
   const test::Finished finished = job->wait(test::patience(60s));
-  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  ASSERT_EQ(finished.exit_code, 0) << finished.output;
   EXPECT_EQ(test::report_data(page).at("plan").at("footprint").at("planned_bytes").size(), 2U);
 }
 
